@@ -1,0 +1,41 @@
+"""`emu-planner`: one word for each thing one does with it.
+
+Imports the module of the chosen subcommand and no other: asking a service for a plan must not
+load torch. Each module has `add_arguments(parser)` and `run(args) -> int`, the exit status.
+"""
+
+import argparse
+import importlib
+import sys
+from collections.abc import Sequence
+
+COMMANDS = {
+    "demo": "a simulated robot is given a task and carries out the plan, all in one terminal",
+    "serve": "run the model behind a socket, for robots and other clients",
+    "plan": "plan from pictures on disk: steps as JSON lines, keyframes as PNG",
+    "bench": "measure plans on held-out scenes of the simulator",
+    "train": "train the vision tokenizer or the language model",
+    "data": "write training episodes from the simulator",
+}
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run one subcommand; returns the exit status."""
+    given = list(sys.argv[1:] if argv is None else argv)
+    parser = argparse.ArgumentParser(
+        prog="emu-planner",
+        description="Plans robot tasks: camera frames and one sentence in, subgoals and keyframes out.",
+    )
+    chosen = given[0] if given and given[0] in COMMANDS else None
+    subparsers = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
+    for name, summary in COMMANDS.items():
+        subparser = subparsers.add_parser(name, help=summary, description=summary)
+        if name == chosen:
+            module = importlib.import_module(f"emu_planner.cli.{name}")
+            module.add_arguments(subparser)
+    args = parser.parse_args(given)
+    return int(module.run(args))
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,89 @@
+"""`emu-planner serve`: the model behind a gRPC socket. Also the ROS executable `plan_service`."""
+
+import argparse
+import logging
+import sys
+import time
+from collections.abc import Sequence
+from pathlib import Path
+
+from emu_planner.cli.model import add_model_arguments, load_planner, positive
+from emu_planner.plan import Planner
+from emu_planner.service.config import DEFAULT_ADDRESS, ServiceConfig
+from emu_planner.service.server import serve
+
+_HOST, _, _PORT = DEFAULT_ADDRESS.rpartition(":")
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """The arguments of this subcommand."""
+    add_model_arguments(parser)
+    parser.add_argument("--host", default=_HOST, help="address to listen on (default: %(default)s)")
+    parser.add_argument(
+        "--port", type=int, default=int(_PORT), help="0 takes a free one (default: %(default)s)"
+    )
+    parser.add_argument(
+        "--max-sessions",
+        type=positive,
+        metavar="N",
+        default=ServiceConfig.max_sessions,
+        help="clients at once (default: %(default)s)",
+    )
+    parser.add_argument(
+        "--insecure",
+        action="store_true",
+        help="allow an address that other machines reach: the link has no password, no encryption",
+    )
+
+
+def run(args: argparse.Namespace) -> int:
+    """Serve until SIGTERM or SIGINT. 2: wrong arguments or checkpoint; 3: the port is taken."""
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s")
+    begun_s = time.monotonic()
+    unusable: list[ValueError] = []
+
+    def load() -> Planner:
+        try:
+            planner, device = load_planner(args)
+        except ValueError as error:
+            unusable.append(error)
+            raise
+        seconds = time.monotonic() - begun_s
+        print(f"ready: {args.checkpoint} on {device}, loaded in {seconds:.1f} s", flush=True)
+        return planner
+
+    try:
+        config = ServiceConfig(
+            address=f"{args.host}:{args.port}",
+            insecure=args.insecure,
+            max_sessions=args.max_sessions,
+            model=Path(args.checkpoint).name,
+        )
+    except ValueError as error:
+        print(f"emu-planner serve: {error}", file=sys.stderr)
+        return 2
+    try:
+        serve(load, config)
+    except OSError as error:
+        print(f"emu-planner serve: {error}", file=sys.stderr)
+        return 3
+    except ValueError as error:
+        if error not in unusable:
+            raise
+        print(f"emu-planner serve: {error}", file=sys.stderr)
+        return 2
+    return 0
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Entry point of `plan_service`; ROS's own arguments are for nodes and do nothing here."""
+    given = list(sys.argv[1:] if argv is None else argv)
+    if "--ros-args" in given:
+        given = given[: given.index("--ros-args")]
+    parser = argparse.ArgumentParser(prog="plan_service", description=__doc__)
+    add_arguments(parser)
+    return run(parser.parse_args(given))
+
+
+if __name__ == "__main__":
+    sys.exit(main())

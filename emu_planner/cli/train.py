@@ -1,0 +1,160 @@
+"""`emu-planner train tokenizer|lm`: make a model from episodes. A composition root."""
+
+import argparse
+from dataclasses import asdict, fields
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from emu_planner.engine.config import PlannerConfig
+from emu_planner.engine.sampler import Sampling
+from emu_planner.model.checkpoint import load_vision_tokenizer, save_transformer, save_vision_tokenizer
+from emu_planner.model.text import TextTokenizer, train_bpe, write_folder
+from emu_planner.model.transformer import TransformerConfig
+from emu_planner.training.episodes import (
+    CodedEpisode,
+    SampleConfig,
+    encode_frames,
+    endless_samples,
+    make_sample,
+)
+from emu_planner.training.frames import load_frames
+from emu_planner.training.language import LanguageTraining, train_language
+from emu_planner.training.tokenizer import NANO_VISION, TokenizerTraining, train_tokenizer
+from sim.camera import VIEWS
+from sim.data import EpisodeReader
+
+_MERGES = 1000
+# episodes kept for the validation loss
+_HELD_OUT = 64
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """The arguments of both trainings."""
+    stages = parser.add_subparsers(dest="stage", required=True)
+    tokenizer = stages.add_parser("tokenizer", help="train the IBQ vision tokenizer")
+    _common(tokenizer, steps=4000, rate=TokenizerTraining.rate)
+    tokenizer.add_argument("--batch-size", type=int, default=TokenizerTraining.batch_size)
+    tokenizer.add_argument("--limit", type=int, help="most pictures to hold in memory")
+    tokenizer.add_argument("--tiny", action="store_true", help="a toy size, to try the path on a CPU")
+    lm = stages.add_parser("lm", help="train the language model on words and visual codes")
+    _common(lm, steps=6000, rate=LanguageTraining.rate)
+    lm.add_argument("--tokenizer", type=Path, required=True, help="checkpoint with vision_tokenizer/")
+    lm.add_argument("--context", type=int, default=LanguageTraining.context, help="tokens a row")
+    lm.add_argument("--rows", type=int, default=LanguageTraining.rows, help="rows a step")
+    lm.add_argument("--width", type=int, default=384)
+    lm.add_argument("--layers", type=int, default=12)
+
+
+def run(args: argparse.Namespace) -> int:
+    """Train one stage; 0 when it is done."""
+    torch.set_float32_matmul_precision("high")
+    return train_vision(args) if args.stage == "tokenizer" else train_lm(args)
+
+
+def train_vision(args: argparse.Namespace) -> int:
+    """Train the vision tokenizer into OUT/checkpoint/vision_tokenizer."""
+    size = NANO_VISION
+    if args.tiny:
+        size = type(size)(**{**asdict(size), "ch": 32, "num_res_blocks": 1, "n_embed": 512, "z_channels": 32})
+    config = TokenizerTraining(**_settings(TokenizerTraining, args))
+    train_tokenizer(config, size, _device(args))
+    print(f"tokenizer in {config.out / 'checkpoint'}")
+    return 0
+
+
+def train_lm(args: argparse.Namespace) -> int:
+    """Train the language model into OUT/checkpoint: a folder that `serve --checkpoint` takes."""
+    device = _device(args)
+    vision = load_vision_tokenizer(args.tokenizer, device=device).eval()
+    reader = EpisodeReader(args.data)
+    records = list(reader)
+    frames = load_frames(args.data)
+    codes = encode_frames(vision, frames)
+    del frames
+    episodes = coded_episodes(records, codes)
+    out = args.out / "checkpoint"
+    out.mkdir(parents=True, exist_ok=True)
+    if not (out / "emu3.tiktoken").exists():
+        texts = [text for e in episodes for text in (e.instruction, *e.subgoals)]
+        write_folder(out, train_bpe([*texts, *_TEMPLATE_WORDS], _MERGES), vision.config.n_embed)
+    text = TextTokenizer.from_folder(out)
+    held_out, learned = episodes[:_HELD_OUT], episodes[_HELD_OUT:] or episodes
+    checks = [make_sample(e, i % len(e.subgoals), text) for i, e in enumerate(held_out) if e.subgoals]
+    heads = args.width // 64
+    size = TransformerConfig(
+        vocab_size=text.vocabulary.size,
+        hidden_size=args.width,
+        intermediate_size=args.width * 8 // 3 // 64 * 64,
+        num_hidden_layers=args.layers,
+        num_attention_heads=heads,
+        num_key_value_heads=max(k for k in (1, 2, 3) if heads % k == 0),
+        head_dim=64,
+        max_position_embeddings=args.context,
+    )
+    print(f"{len(learned)} episodes, {codes.shape[0]} pictures, vocabulary {size.vocab_size}")
+    model = train_language(
+        LanguageTraining(**_settings(LanguageTraining, args)),
+        size,
+        endless_samples(learned, text, SampleConfig(seed=args.seed)),
+        checks,
+        pad=text.vocabulary.pad,
+        first_visual=text.vocabulary.first_visual,
+        device=device,
+    )
+    save_transformer(model, out, dtype=torch.bfloat16)
+    save_vision_tokenizer(vision, out, dtype=torch.bfloat16)
+    height, width = (side * vision.config.downsampling for side in codes.shape[1:])
+    PlannerConfig(
+        views=VIEWS,
+        picture_width=width,
+        picture_height=height,
+        text=Sampling(temperature=0.0),
+        image=Sampling(temperature=0.0),
+        guidance_scale=1.0,
+        max_subgoal_tokens=48,
+    ).save(out)
+    print(f"checkpoint in {out}")
+    return 0
+
+
+def coded_episodes(records: list[Any], codes: np.ndarray) -> list[CodedEpisode]:
+    """Records and the codes of all their pictures, in the same order, as episodes."""
+    episodes, first = [], 0
+    for record in records:
+        grids = codes[first : first + record.frame_count]
+        first += record.frame_count
+        subgoals = tuple(step.subgoal for step in record.steps)
+        episodes.append(CodedEpisode(record.instruction, subgoals, grids))
+    return episodes
+
+
+# the fixed words of all tasks' prompts, so that they get tokens of their own
+_TEMPLATE_WORDS = [
+    f"You are a helpful assistant for {task} task. USER: ASSISTANT: "
+    for task in ("t2i", "x2i", "howto", "story", "explore", "vla")
+] * 100
+
+
+def _common(parser: argparse.ArgumentParser, *, steps: int, rate: float) -> None:
+    parser.add_argument("--data", type=Path, required=True, help="folder of episodes (data sim)")
+    parser.add_argument("--out", type=Path, required=True, help="folder of the run; goes on if it exists")
+    parser.add_argument("--steps", type=int, default=steps)
+    parser.add_argument("--minutes", type=float, help="length by the clock instead of --steps")
+    parser.add_argument("--rate", type=float, default=rate, help="peak learning rate")
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--device", default="auto", help="auto, cpu or cuda")
+
+
+def _settings(kind: type, args: argparse.Namespace) -> dict[str, Any]:
+    """The arguments that are fields of a settings class."""
+    names = {f.name for f in fields(kind)}
+    return {name: value for name, value in vars(args).items() if name in names and value is not None}
+
+
+def _device(args: argparse.Namespace) -> torch.device:
+    if args.device != "auto":
+        return torch.device(args.device)
+    return torch.device("cuda" if torch.cuda.is_available() else "cpu")

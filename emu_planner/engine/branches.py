@@ -1,0 +1,80 @@
+"""The sequence that is generated and, for guidance, the unconditional one that goes with it.
+
+Row 0 holds the whole sequence. Row 1 holds the unconditional prompt and every generated image from
+BOI to EOI, never generated text (the published "no_text" guidance); inside images both rows take
+each token in one pass. Without guidance there is no row 1. Knows no sampling.
+"""
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+from emu_planner.engine.cache import StaticCache
+from emu_planner.model.transformer import Transformer
+
+
+class Branches:
+    """Model, cache and rows of one generation.
+
+    Args:
+        model: the language model.
+        capacity: most tokens in a row.
+        unconditional: prompt of row 1, BOS to BSS; None: no guidance.
+    """
+
+    def __init__(
+        self, model: Transformer, *, capacity: int, unconditional: Sequence[int] | None = None
+    ) -> None:
+        weight = model.model.embed_tokens.weight
+        self.guided = unconditional is not None
+        self._model = model
+        self._device = weight.device
+        self._unconditional = list(unconditional or ())
+        self._cache = StaticCache(
+            model.config,
+            rows=1 + self.guided,
+            capacity=capacity,
+            device=self._device,
+            dtype=weight.dtype,
+        )
+
+    @property
+    def length(self) -> int:
+        """Tokens in the sequence so far."""
+        return self._cache.lengths[0]
+
+    @torch.inference_mode()
+    def extend(self, tokens: Sequence[int], *, image: bool) -> Tensor:
+        """Take tokens; the hidden state [rows, width] after the last of them.
+
+        Args:
+            tokens: the next ones, at least one.
+            image: they belong to an image: row 1, if there is one, takes them too.
+
+        Raises:
+            ContextFullError: there is no room for them.
+        """
+        if not (image and self.guided):
+            return self._run([0], tokens)
+        if self._unconditional:
+            self._run([1], self._unconditional)
+            self._unconditional = []
+        return self._run([0, 1], tokens)
+
+    @torch.inference_mode()
+    def logits(self, hidden: Tensor, first: int, stop: int) -> Tensor:
+        """Logits [rows, stop - first] float32 of that range of ids."""
+        return self._model.head(hidden, slice(first, stop))
+
+    def _run(self, rows: list[int], tokens: Sequence[int]) -> Tensor:
+        ids = torch.tensor([tokens], device=self._device).expand(len(rows), -1)
+        window = self._cache.append(rows, len(tokens))
+        if len(set(window.starts)) == 1:
+            hidden = self._model.hidden(ids, cache=window, position=window.starts[0])
+            return hidden[:, -1]
+        starts = torch.tensor(window.starts, device=self._device)[:, None]
+        positions = starts + torch.arange(len(tokens), device=self._device)
+        slots = torch.arange(max(window.starts) + len(tokens), device=self._device)
+        mask = slots <= positions[:, None, :, None]
+        return self._model.hidden(ids, cache=window, positions=positions, mask=mask)[:, -1]

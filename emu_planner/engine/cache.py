@@ -1,0 +1,81 @@
+"""Keys and values of the tokens so far, in memory allocated once.
+
+Rows may have different lengths; each is contiguous from slot 0. Knows no token and no guidance.
+
+Shapes: R rows, K key/value heads, C slots, S new tokens, D head size.
+"""
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+from emu_planner.model.transformer import TransformerConfig
+
+
+class ContextFullError(Exception):
+    """The sequence has outgrown the cache."""
+
+
+class StaticCache:
+    """One tensor [R, K, C, D] a layer for keys and one for values.
+
+    Args:
+        config: of the model whose keys and values these are.
+        rows: sequences kept side by side.
+        capacity: most tokens in a row.
+        device, dtype: those of the model.
+    """
+
+    def __init__(
+        self,
+        config: TransformerConfig,
+        *,
+        rows: int,
+        capacity: int,
+        device: torch.device | str = "cpu",
+        dtype: torch.dtype = torch.float32,
+    ) -> None:
+        shape = (rows, config.num_key_value_heads, capacity, config.head_dim)
+        layers = range(config.num_hidden_layers)
+        # Zeros, not empty: a masked slot must not hold NaN, because 0 x NaN is NaN.
+        self.keys = [torch.zeros(shape, device=device, dtype=dtype) for _ in layers]
+        self.values = [torch.zeros(shape, device=device, dtype=dtype) for _ in layers]
+        if torch.device(device).type == "cpu":
+            # Slots innermost in memory: q K^T in bfloat16 then needs no copy, and is twice as fast.
+            self.keys = [keys.transpose(2, 3).contiguous().transpose(2, 3) for keys in self.keys]
+        self.capacity = capacity
+        self.lengths = [0] * rows
+
+    def append(self, rows: Sequence[int], new: int) -> "CacheWindow":
+        """Where one forward pass puts `new` tokens of each of these adjacent rows.
+
+        The rows' lengths grow at once; the pass must follow.
+
+        Raises:
+            ContextFullError: a row has no room for them; nothing has changed.
+        """
+        starts = [self.lengths[row] for row in rows]
+        if max(starts) + new > self.capacity:
+            raise ContextFullError(f"{max(starts)} + {new} tokens exceed the context of {self.capacity}")
+        for row in rows:
+            self.lengths[row] += new
+        return CacheWindow(self, rows, starts, new)
+
+
+class CacheWindow:
+    """The `Cache` of one forward pass: writes after `starts`, shows each row up to its new end."""
+
+    def __init__(self, cache: StaticCache, rows: Sequence[int], starts: list[int], new: int) -> None:
+        self.starts, self.new = starts, new
+        self._cache, self._rows = cache, rows
+        self._shown = slice(rows[0], rows[-1] + 1)
+        self._end = max(starts) + new
+
+    def update(self, layer: int, k: Tensor, v: Tensor) -> tuple[Tensor, Tensor]:
+        """Store k, v [R, K, S, D]; return that layer's [R, K, T, D], T the longest row's end."""
+        keys, values = self._cache.keys[layer], self._cache.values[layer]
+        for index, (row, start) in enumerate(zip(self._rows, self.starts, strict=True)):
+            keys[row, :, start : start + self.new] = k[index]
+            values[row, :, start : start + self.new] = v[index]
+        return keys[self._shown, :, : self._end], values[self._shown, :, : self._end]

@@ -1,0 +1,65 @@
+"""Between a robot's frames and the one picture that the model reads and imagines.
+
+The picture holds the configured views side by side, equally wide. Knows no token but visual codes.
+"""
+
+import cv2
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from emu_planner.model.ibq import VisionTokenizer
+from emu_planner.model.prompt import Grid
+from emu_planner.plan import ErrorCode, Keyframe, Observation, PlanError
+
+# A lone picture counts as all views at once when its aspect ratio is this near, relative.
+_ASPECT_TOLERANCE = 0.02
+
+
+def compose(observation: Observation, views: tuple[str, ...], width: int, height: int) -> NDArray[np.uint8]:
+    """The picture that the model expects, [height, width, 3].
+
+    Frames are taken by their cameras' names, in the order of `views`, each resized to its part. A
+    single frame of any name is used as it is when it has the aspect ratio of all views together,
+    else it is repeated for each view.
+
+    Raises:
+        PlanError: STALE_OBSERVATION without any frame; INVALID_REQUEST when a camera is missing.
+    """
+    frames = {frame.camera: frame.rgb for frame in observation.frames}
+    if not frames:
+        raise PlanError(ErrorCode.STALE_OBSERVATION, "the observation holds no picture", retryable=True)
+    view_width = width // len(views)
+    if all(view in frames for view in views):
+        return np.hstack([_resize(frames[view], view_width, height) for view in views])
+    if len(frames) > 1:
+        raise PlanError(
+            ErrorCode.INVALID_REQUEST,
+            f"pictures came from cameras {sorted(frames)}; this checkpoint needs {list(views)}",
+        )
+    (rgb,) = frames.values()
+    aspect = rgb.shape[1] / rgb.shape[0] / (width / height)
+    if abs(aspect - 1) <= _ASPECT_TOLERANCE:
+        return _resize(rgb, width, height)
+    return np.hstack([_resize(rgb, view_width, height)] * len(views))
+
+
+def encode(vision: VisionTokenizer, picture: NDArray[np.uint8]) -> Grid:
+    """The picture's codes, [h, w]."""
+    parameter = next(vision.parameters())
+    pixels = torch.from_numpy(np.ascontiguousarray(picture)).to(parameter.device, parameter.dtype)
+    grid = vision.encode((pixels / 127.5 - 1).permute(2, 0, 1)[None])[0]
+    return grid.cpu().numpy()
+
+
+def decode(vision: VisionTokenizer, grid: Grid, views: tuple[str, ...]) -> Keyframe:
+    """The imagined picture of the codes [h, w]."""
+    ids = torch.from_numpy(grid).to(next(vision.parameters()).device)[None]
+    pixels = (vision.decode(ids)[0].permute(1, 2, 0).float() + 1) * 127.5
+    return Keyframe(pixels.clamp(0, 255).to(torch.uint8).cpu().numpy(), views)
+
+
+def _resize(rgb: NDArray[np.uint8], width: int, height: int) -> NDArray[np.uint8]:
+    if rgb.shape[:2] == (height, width):
+        return rgb
+    return cv2.resize(rgb, (width, height), interpolation=cv2.INTER_AREA).astype(np.uint8, copy=False)

@@ -1,0 +1,110 @@
+"""The raster decoder: one token after another, images row by row.
+
+A forced token (size, row end, image end) never costs a pass: it joins the next one. The output head
+is computed only for the ids that the grammar allows. Knows no words and no pixels.
+"""
+
+from collections.abc import Callable, Collection, Iterator, Sequence
+from dataclasses import dataclass, field
+
+import torch
+from torch import Tensor
+
+from emu_planner.engine.branches import Branches
+from emu_planner.engine.grammar import Choice, Grammar, Phase
+from emu_planner.engine.sampler import Sampler, Sampling, guide
+
+
+@dataclass(frozen=True)
+class Decoding:
+    """How tokens are chosen in each phase."""
+
+    text: Sampling = field(default=Sampling())
+    # of visual codes, and of a size that the model chooses
+    image: Sampling = field(default=Sampling())
+    # classifier-free guidance of visual codes; 1: none
+    guidance_scale: float = 1.0
+
+
+@dataclass(frozen=True)
+class Token:
+    """One generated token: its id, the phase it belongs to, and for text its log-probability."""
+
+    id: int
+    phase: Phase
+    logprob: float = 0.0
+
+
+def generate(
+    branches: Branches,
+    grammar: Grammar,
+    sampler: Sampler,
+    decoding: Decoding,
+    prompt: Sequence[int],
+    *,
+    boi: int,
+    ends: Collection[int] = (),
+    stopped: Callable[[], bool] = lambda: False,
+) -> Iterator[Token]:
+    """Generate after the prompt until an end token, which is yielded too.
+
+    Each token is yielded before the pass that reads it, so whoever takes the last token they want
+    pays for no further one.
+
+    Args:
+        branches: new, with guidance when decoding.guidance_scale is not 1.
+        grammar: new.
+        prompt: ids up to BSS, or on to the BOI of the first image.
+        boi: id of image start.
+        ends: ids after which to end.
+        stopped: asked before each pass; True ends the stream.
+
+    Raises:
+        ContextFullError: the sequence has outgrown the cache.
+    """
+    pending = list(prompt)
+    image = pending[-1] == boi
+    if image:
+        branches.extend(pending[:-1], image=False)
+        pending = [boi]
+        grammar.advance(boi)
+    while True:
+        for token in grammar.forced():
+            phase = grammar.phase
+            grammar.advance(token)
+            pending.append(token)
+            yield Token(token, phase)
+        if stopped():
+            return
+        choice, phase = grammar.choice(), grammar.phase
+        hidden = branches.extend(pending, image=image)
+        token, logprob = _choose(branches, sampler, decoding, hidden, choice, phase)
+        grammar.advance(token)
+        pending = [token]
+        image = grammar.phase is not Phase.TEXT
+        yield Token(token, phase, logprob)
+        if token in ends:
+            return
+
+
+@torch.inference_mode()
+def _choose(
+    branches: Branches,
+    sampler: Sampler,
+    decoding: Decoding,
+    hidden: Tensor,
+    choice: Choice,
+    phase: Phase,
+) -> tuple[int, float]:
+    """The next token and, for text, its log-probability before temperature and truncation."""
+    guided = phase is Phase.IMAGE and branches.guided
+    rows = branches.logits(hidden if guided else hidden[:1], choice.first, choice.stop)
+    logits = guide(rows, decoding.guidance_scale) if guided else rows[0]
+    for token in choice.forbidden:
+        logits[token - choice.first] = -torch.inf
+    index = sampler.pick(logits, decoding.text if phase is Phase.TEXT else decoding.image)
+    if phase is not Phase.TEXT:
+        return choice.first + int(index), 0.0
+    picked = torch.stack((index.double(), logits.log_softmax(dim=0)[index].double()))
+    token, logprob = picked.tolist()  # one transfer
+    return choice.first + int(token), logprob

@@ -1,0 +1,66 @@
+"""From logits to one token: guidance, temperature, top-k, top-p, chance. Knows no grammar.
+
+Chance is Gumbel-max noise drawn for every id of the choice, so what is drawn depends on the seed
+and on how many choices of that width came before, never on the logits.
+"""
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+# Smallest exponential variate: below it, float32 noise holds exact zeros that would always win.
+_LEAST = 2.0**-25
+
+
+@dataclass(frozen=True)
+class Sampling:
+    """How a token is chosen."""
+
+    # divides the logits; 0: always the most likely token
+    temperature: float = 1.0
+    # keep that many most likely tokens; 0: all
+    top_k: int = 0
+    # of these, keep the most likely ones until their probabilities reach this sum
+    top_p: float = 1.0
+
+    def __post_init__(self) -> None:
+        if self.temperature < 0 or self.top_k < 0 or not 0 < self.top_p <= 1:
+            raise ValueError(f"{self}: expected temperature >= 0, top_k >= 0 and 0 < top_p <= 1")
+
+
+def guide(logits: Tensor, scale: float) -> Tensor:
+    """Classifier-free guidance: u + scale (c - u) of logits [2, V], conditional row first.
+
+    Published on log-softmax values over the whole vocabulary; on logits of any part of it the
+    result differs by one constant, which no later step sees.
+    """
+    conditional, unconditional = logits
+    return unconditional + scale * (conditional - unconditional)
+
+
+class Sampler:
+    """Draws tokens from a generator of its own: the same seed and logits give the same tokens."""
+
+    def __init__(self, seed: int, device: torch.device | str = "cpu") -> None:
+        self._generator = torch.Generator(device).manual_seed(seed)
+
+    def pick(self, logits: Tensor, sampling: Sampling) -> Tensor:
+        """Index, as a tensor without dimensions, into logits [V] float32; -inf is never picked.
+
+        Order: temperature, top-k, top-p, chance.
+        """
+        if sampling.temperature == 0 or sampling.top_k == 1:
+            return logits.argmax()
+        noise = torch.empty_like(logits).exponential_(generator=self._generator)
+        noise = noise.clamp_(min=_LEAST).log_()
+        scores = logits / sampling.temperature
+        if not 0 < sampling.top_k < len(scores) and sampling.top_p >= 1:
+            return (scores - noise).argmax()
+        kept = min(sampling.top_k or len(scores), len(scores))
+        scores, ids = scores.topk(kept)
+        if sampling.top_p < 1:
+            chance = scores.softmax(dim=0)
+            # a token stays when those above it do not reach top_p yet; the first always stays
+            scores = scores.masked_fill(chance.cumsum(0) - chance >= sampling.top_p, -torch.inf)
+        return ids[(scores - noise[ids]).argmax()]

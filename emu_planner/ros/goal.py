@@ -1,0 +1,386 @@
+"""One PlanTask goal from acceptance to result: plan, review, wait for outcomes, plan again.
+
+run() works in a thread of its own and blocks there; review(), report() and end() come from other
+threads. The first end() decides the result at once, whatever the planner is doing, and asks it to
+stop. Knows the plan nouns and the cameras' feed; knows no ROS, no service and no model.
+"""
+
+import threading
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+
+from emu_planner.plan import (
+    ErrorCode,
+    FinishReason,
+    KeyframeProgress,
+    Outcome,
+    PlanComplete,
+    PlanError,
+    Planner,
+    PlanStarted,
+    Step,
+    StepComplete,
+    StepOutcome,
+    Stop,
+    TextDelta,
+    Waiting,
+)
+from emu_planner.ros.feed import CameraFeed, FreshFrames
+from emu_planner.ros.states import (
+    Decision,
+    Ending,
+    Feedback,
+    GoalLimits,
+    GoalRequest,
+    Listener,
+    Phase,
+    PlannedStep,
+    PlanView,
+    Result,
+    Review,
+    StaleEpochError,
+    StepState,
+    WrongStateError,
+)
+
+_LONGEST_INSTRUCTION = 2000
+
+
+class PlanGoal:
+    """The logic of one goal.
+
+    Args:
+        next_epoch: gives a number above all that it gave before, also to other goals.
+        now_s: the node's clock, s.
+    """
+
+    def __init__(
+        self,
+        planner: Planner,
+        feed: CameraFeed,
+        request: GoalRequest,
+        *,
+        limits: GoalLimits,
+        listener: Listener,
+        next_epoch: Callable[[], int],
+        now_s: Callable[[], float],
+    ) -> None:
+        self.request = request
+        self._planner, self._feed, self._limits = planner, feed, limits
+        self._listener, self._next_epoch, self._now_s = listener, next_epoch, now_s
+        self._changed = threading.Condition()
+        self._stop = Stop()
+        self._begun_s = time.monotonic()
+        self._epoch = next_epoch()
+        self._steps: dict[int, PlannedStep] = {}
+        self._history: list[StepOutcome] = []
+        self._after: Mapping[str, float] = {}
+        self._offered: int | None = None
+        self._reviewed = False
+        self._seed: int | None = None
+        self._stamp_s = 0.0
+        self._feedback = Feedback(Phase.CONNECTING, self._epoch, 0, "", 0.0, 0, 0.0)
+        self._result: Result | None = None
+
+    @property
+    def has_ended(self) -> bool:
+        """Whether the goal has its result; run() may still be winding down."""
+        return self._result is not None
+
+    @property
+    def epoch(self) -> int:
+        """The plan's present revision."""
+        return self._epoch
+
+    def run(self) -> None:
+        """Work until the goal ends; call once, in a thread of its own."""
+        limit_s = self.request.time_limit_s
+        message = f"the goal took longer than its time limit of {limit_s:g} s"
+        timer = threading.Timer(limit_s, self.end, (Ending.FAILED, message), {"error": ErrorCode.TIMEOUT})
+        timer.daemon = True
+        timer.start()
+        try:
+            if self.request.closed_loop:
+                self._run_closed_loop()
+            else:
+                limit = self.request.task.generation.max_subgoals
+                self._finish(self._generate(limit, self._settle))
+        except PlanError as error:
+            self.end(Ending.FAILED, error.message, error=error.code)
+        except Exception as error:
+            # a defect must end the goal too, or its caller waits for ever; the traceback is logged
+            self.end(Ending.FAILED, f"defect in the planner: {error!r}", error=ErrorCode.INTERNAL)
+            raise
+        finally:
+            timer.cancel()
+
+    def end(
+        self, ending: Ending, message: str = "", *, error: ErrorCode | None = None, finish: str = ""
+    ) -> None:
+        """Give the goal its result, unless it has one, and stop the planner."""
+        with self._changed:
+            if self._result is not None:
+                return
+            self._withdraw()
+            plan = replace(self.view(), ending=ending, finish=finish or _FINISH.get(ending, "error"))
+            seconds = time.monotonic() - self._begun_s
+            self._result = Result(ending, plan, seconds, message, error)
+            self._listener.plan_changed(plan)
+            self._listener.ended(self._result)
+            self._changed.notify_all()
+        self._stop.request()
+
+    def view(self) -> PlanView:
+        """The plan as it stands."""
+        with self._changed:
+            if self._result is not None:
+                return self._result.plan
+            steps = tuple(self._steps.values())
+            return PlanView(self.request, self._epoch, steps, self._seed, self._stamp_s)
+
+    def review(self, epoch: int, index: int, decision: Decision, text: str = "", reviewer: str = "") -> None:
+        """Take a person's decision about the step that waits for it.
+
+        Raises:
+            StaleEpochError, WrongStateError: the plan is not as the reviewer saw it.
+            ValueError: no such decision here, or EDIT without usable words.
+        """
+        with self._changed:
+            made = self._expect(epoch, index, (StepState.PENDING_REVIEW,))
+            match decision:
+                case Decision.APPROVE:
+                    self._put(replace(made, state=StepState.APPROVED))
+                case Decision.EDIT:
+                    if not 0 < len(text.strip()) <= _LONGEST_INSTRUCTION:
+                        raise ValueError("EDIT needs the new words: 1 to 2000 characters")
+                    self._put(self._edited(made, text.strip()))
+                    self._listener.step_made(self.view(), self._steps[index])
+                case Decision.SKIP:
+                    self._put(replace(made, state=StepState.SKIPPED))
+                case Decision.REJECT:
+                    self._put(replace(made, state=StepState.REJECTED))
+                case Decision.REGENERATE:
+                    raise ValueError("REGENERATE is not offered; SKIP or EDIT the step instead")
+            self._reviewed = True
+            if decision is Decision.REJECT:
+                who = reviewer or "the reviewer"
+                self.end(Ending.REVIEW_REJECTED, f"{who} rejected step {index}: {made.step.subgoal}")
+            self._changed.notify_all()
+
+    def report(self, epoch: int, index: int, outcome: Outcome, detail: str = "") -> None:
+        """Take what an executor says about the step that it carries out.
+
+        Raises:
+            StaleEpochError, WrongStateError: the step is not the one on offer, or is over.
+        """
+        with self._changed:
+            started = outcome is Outcome.STARTED
+            awaited = (StepState.APPROVED,) if started else (StepState.APPROVED, StepState.ACTIVE)
+            made = self._expect(epoch, index, awaited)
+            if index != self._offered:
+                raise WrongStateError(f"step {index} is not on offer to an executor")
+            if not started:
+                # the next plan needs pictures of what the robot did, not of what was before
+                self._after = self._feed.moment()
+            self._put(replace(made, state=_STATE_OF[outcome], detail=detail))
+            self._listener.step_offered(self.view(), self._steps[index])
+            self._changed.notify_all()
+
+    def _run_closed_loop(self) -> None:
+        limit, failures = self.request.task.generation.max_subgoals, 0
+        while not self.has_ended:
+            if limit and len(self._history) >= limit:
+                self._finish(FinishReason.LENGTH)
+                return
+            made: list[int] = []
+            finish = self._generate(1, made.append)
+            if not made:
+                self._finish(finish)
+                return
+            self._settle(made[0])
+            state = self._await_outcome(made[0])
+            outcome = _OUTCOME_OF.get(state)
+            if outcome is not None:
+                now = self._steps[made[0]]
+                self._history.append(StepOutcome(now.step, outcome, now.detail))
+            if state in (StepState.FAILED, StepState.EXPIRED):
+                failures += 1
+            elif state is StepState.SUCCEEDED:
+                failures = 0
+            if failures >= self._limits.max_failures:
+                self.end(
+                    Ending.OUTCOME_FAILED,
+                    f"{failures} subgoals in a row failed or were never started; "
+                    f"the last: {self._steps[made[0]].step.subgoal}",
+                )
+
+    def _generate(self, max_subgoals: int, take: Callable[[int], None]) -> FinishReason | None:
+        """One call of the planner; `take` gets each step's index. None: the goal ended meanwhile."""
+        generation = replace(self.request.task.generation, max_subgoals=max_subgoals)
+        task = replace(self.request.task, generation=generation)
+        with self._changed:
+            if self.has_ended:
+                return None
+            self._epoch = self._next_epoch()
+            frames = FreshFrames(
+                self._feed,
+                self.request.cameras,
+                max_age_s=self._limits.observation_max_age_s,
+                after=self._after,
+                stop=self._stop,
+                patience_s=self._limits.observation_timeout_s,
+            )
+        self._tell(Phase.CONNECTING, max(self._steps, default=-1) + 1)
+        for event in self._planner.plan(task, frames, tuple(self._history), stop=self._stop):
+            if self.has_ended:
+                return None
+            match event:
+                case Waiting():
+                    self._tell(Phase.QUEUED, self._feedback.index, queue=event.position)
+                case PlanStarted():
+                    self._start(event)
+                case TextDelta():
+                    text = self._feedback.text if self._feedback.index == event.index else ""
+                    self._tell(Phase.GENERATING_TEXT, event.index, text + event.text)
+                case KeyframeProgress():
+                    share = event.tokens_done / max(event.tokens_total, 1)
+                    words = self._feedback.text
+                    self._tell(Phase.GENERATING_KEYFRAME, event.index, words, share)
+                case StepComplete():
+                    self._add(event.step)
+                    take(event.step.index)
+                case PlanComplete():
+                    return event.reason
+        raise PlanError(ErrorCode.INTERNAL, "the planner's stream ended without PlanComplete")
+
+    def _finish(self, finish: FinishReason | None) -> None:
+        if finish is FinishReason.TIMEOUT:
+            message = "the planner's time ran out between two steps"
+            self.end(Ending.FAILED, message, error=ErrorCode.TIMEOUT, finish=finish.value)
+        elif finish is FinishReason.INTERRUPTED:
+            message = "the planner was interrupted at its side; try again"
+            code = ErrorCode.SERVER_UNAVAILABLE
+            self.end(Ending.FAILED, message, error=code, finish=finish.value)
+        elif finish is not None:
+            self.end(Ending.COMPLETE, finish=finish.value)
+
+    def _start(self, started: PlanStarted) -> None:
+        with self._changed:
+            self._stamp_s = started.observation_stamp_s
+            if self._seed is None:
+                self._seed = started.seed
+            if not self.has_ended:
+                self._listener.plan_changed(self.view())
+
+    def _add(self, step: Step) -> None:
+        with self._changed:
+            if self.has_ended:
+                return
+            waits = self.request.review is Review.EACH or (
+                self.request.review is Review.FIRST and not self._reviewed
+            )
+            state = StepState.PENDING_REVIEW if waits else StepState.APPROVED
+            made = PlannedStep(step, self._epoch, state, self._stamp_s, self._now_s())
+            self._steps[step.index] = made
+            self._listener.step_made(self.view(), made)
+            self._listener.plan_changed(self.view())
+
+    def _settle(self, index: int) -> None:
+        """Wait until the step is reviewed; ends the goal when nobody does so in time."""
+        with self._changed:
+            if self.has_ended or self._steps[index].state is not StepState.PENDING_REVIEW:
+                return
+            self._tell(Phase.WAITING_REVIEW, index, self._steps[index].step.subgoal, 1.0)
+            if self._wait(index, (StepState.PENDING_REVIEW,), self._limits.review_timeout_s):
+                return
+            limit_s = self._limits.review_timeout_s
+            self.end(Ending.REVIEW_TIMEOUT, f"nobody reviewed step {index} within {limit_s:g} s")
+
+    def _await_outcome(self, index: int) -> StepState:
+        """Offer an approved step to the executor and wait for what becomes of it."""
+        with self._changed:
+            if self.has_ended or self._steps[index].state is not StepState.APPROVED:
+                return self._steps[index].state
+            validity_s = self._limits.subgoal_validity_s
+            until_s = self._now_s() + validity_s
+            self._offered = index
+            self._put(replace(self._steps[index], valid_until_s=until_s))
+            self._listener.step_offered(self.view(), self._steps[index])
+            self._tell(Phase.WAITING_OUTCOME, index, self._steps[index].step.subgoal, 1.0)
+            if not self._wait(index, (StepState.APPROVED,), validity_s):
+                self._withdraw()
+            self._wait(index, (StepState.ACTIVE,), None)
+            self._offered = None
+            return self._steps[index].state
+
+    def _wait(self, index: int, states: tuple[StepState, ...], timeout_s: float | None) -> bool:
+        """Wait until the goal ends or the step leaves these states; False: not in time."""
+        return self._changed.wait_for(
+            lambda: self.has_ended or self._steps[index].state not in states, timeout_s
+        )
+
+    def _withdraw(self) -> None:
+        """Take back the step on offer: a later epoch, so that a latched sample is superseded."""
+        if self._offered is None:
+            return
+        offered = self._steps[self._offered]
+        if offered.state in (StepState.APPROVED, StepState.ACTIVE):
+            self._epoch = self._next_epoch()
+            self._put(replace(offered, state=StepState.EXPIRED, epoch=self._epoch))
+            self._listener.step_offered(self.view(), self._steps[self._offered])
+
+    def _edited(self, made: PlannedStep, text: str) -> PlannedStep:
+        self._epoch = self._next_epoch()
+        return replace(
+            made,
+            step=replace(made.step, subgoal=text),
+            original=made.original or made.step.subgoal,
+            state=StepState.APPROVED,
+            epoch=self._epoch,
+        )
+
+    def _expect(self, epoch: int, index: int, states: tuple[StepState, ...]) -> PlannedStep:
+        made = self._steps.get(index)
+        if self.has_ended:
+            raise WrongStateError("the plan has ended")
+        if made is None:
+            raise WrongStateError(f"there is no step {index} yet")
+        if epoch != made.epoch:
+            raise StaleEpochError(f"epoch {epoch} is not {made.epoch}, the step's; look again")
+        if made.state not in states:
+            raise WrongStateError(
+                f"step {index} is {made.state.value}; expected {' or '.join(s.value for s in states)}"
+            )
+        return made
+
+    def _put(self, made: PlannedStep) -> None:
+        self._steps[made.step.index] = made
+        self._listener.plan_changed(self.view())
+
+    def _tell(self, phase: Phase, index: int, text: str = "", share: float = 0.0, queue: int = 0) -> None:
+        with self._changed:
+            if self.has_ended:
+                return
+            elapsed_s = time.monotonic() - self._begun_s
+            self._feedback = Feedback(phase, self._epoch, index, text, share, queue, elapsed_s)
+            self._listener.progressed(self.view(), self._feedback)
+
+
+_STATE_OF = {
+    Outcome.STARTED: StepState.ACTIVE,
+    Outcome.SUCCEEDED: StepState.SUCCEEDED,
+    Outcome.FAILED: StepState.FAILED,
+}
+_OUTCOME_OF = {
+    StepState.SUCCEEDED: Outcome.SUCCEEDED,
+    StepState.FAILED: Outcome.FAILED,
+    StepState.SKIPPED: Outcome.SKIPPED,
+}
+_FINISH = {
+    Ending.CANCELED: FinishReason.INTERRUPTED.value,
+    Ending.PREEMPTED: FinishReason.INTERRUPTED.value,
+    Ending.HELD: FinishReason.INTERRUPTED.value,
+    Ending.DEACTIVATED: FinishReason.INTERRUPTED.value,
+    Ending.REVIEW_REJECTED: FinishReason.INTERRUPTED.value,
+}

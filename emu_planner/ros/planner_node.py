@@ -1,0 +1,416 @@
+"""The planner node: a Planner behind topics, services and the action ~/plan_task.
+
+Declares, subscribes, converts and calls; goal.py does the work in a thread of its own. It
+proposes and never moves anything: there is no publisher of motion here. An executor obeys
+~/active_subgoal, in state APPROVED, before valid_until, never with an epoch lower than one seen.
+Knows no model.
+"""
+
+import itertools
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import replace
+from functools import partial
+
+import rclpy
+from emu_planner_msgs.action import PlanTask
+from emu_planner_msgs.srv import GetPlan, ReportOutcome, ReviewSubgoal
+from rclpy.action import ActionServer, CancelResponse, GoalResponse
+from rclpy.action.server import ServerGoalHandle
+from rclpy.callback_groups import MutuallyExclusiveCallbackGroup, ReentrantCallbackGroup
+from rclpy.executors import ExternalShutdownException, MultiThreadedExecutor
+from rclpy.lifecycle import LifecycleNode, LifecycleState, TransitionCallbackReturn
+from rclpy.subscription import Subscription
+from rclpy.task import Future
+from sensor_msgs.msg import CameraInfo, CompressedImage, Image
+from std_srvs.srv import SetBool, Trigger
+
+from emu_planner.plan import PlanError, Planner
+from emu_planner.ros import convert
+from emu_planner.ros.feed import CameraFeed
+from emu_planner.ros.goal import PlanGoal
+from emu_planner.ros.outputs import NEWEST, Outputs
+from emu_planner.ros.params import CameraParams, PlannerParams, declare_params
+from emu_planner.ros.states import (
+    Ending,
+    GoalLimits,
+    Result,
+    StaleEpochError,
+    WrongStateError,
+)
+from emu_planner.ros.voice import GoalVoice, StatusBoard
+from emu_planner.wire.client import ClientConfig, RemotePlanner
+from emu_planner.wire.images import Encoding, ImageConfig
+
+# how long a new goal lets the planner's previous call wind down, s
+_WIND_DOWN_S = 1.0
+
+
+class PlannerNode(LifecycleNode):
+    """See the module's text.
+
+    Args:
+        make_planner: builds the planner from the node's parameters, once.
+    """
+
+    def __init__(self, make_planner: Callable[[PlannerParams], Planner]) -> None:
+        super().__init__("planner")
+        self._params = declare_params(self)
+        self._planner = make_planner(self._params)
+        self._feed = CameraFeed(tuple(camera.name for camera in self._params.cameras))
+        self._epochs = itertools.count(1)
+        self._lock = threading.Lock()  # guards what follows
+        self._active = False
+        self._hold_reason = ""
+        self._goal: PlanGoal | None = None
+        self._cancels: set[bytes] = set()
+        self._worker: threading.Thread | None = None
+        self._running = threading.Semaphore(0)
+        self._cameras: list[Subscription] = []
+        self._board = StatusBoard(self._feed)
+        if self._params.autostart:
+            self.trigger_configure()
+            self.trigger_activate()
+
+    # -- lifecycle ----------------------------------------------------------------------------
+
+    def on_configure(self, state: LifecycleState) -> TransitionCallbackReturn:  # noqa: ARG002
+        """Offer topics, services and the action; goals are refused until active."""
+        self._outputs = Outputs(self, self._params.subgoal_validity)
+        self._board.show_on(self._outputs)
+        group = MutuallyExclusiveCallbackGroup()
+        self._offers = [
+            self.create_service(kind, name, callback, callback_group=group)
+            for kind, name, callback in (
+                (ReviewSubgoal, "~/review_subgoal", self._review),
+                (ReportOutcome, "~/report_outcome", self._report),
+                (GetPlan, "~/get_plan", self._get_plan),
+                (SetBool, "~/hold", self._set_hold),
+                (Trigger, "~/rearm", self._rearm),
+            )
+        ]
+        self._action = ActionServer(
+            self,
+            PlanTask,
+            "~/plan_task",
+            self._execute,
+            goal_callback=self._judge_goal,
+            cancel_callback=self._cancel,
+            callback_group=ReentrantCallbackGroup(),
+        )
+        self._beat = self.create_timer(1.0, self._board.publish)
+        return TransitionCallbackReturn.SUCCESS
+
+    def on_activate(self, state: LifecycleState) -> TransitionCallbackReturn:
+        """Listen to the cameras and accept goals; the server is asked at the first goal."""
+        for camera in self._params.cameras:
+            self._subscribe(camera)
+        with self._lock:
+            self._active = True
+        self._board.publish()
+        return super().on_activate(state)
+
+    def on_deactivate(self, state: LifecycleState) -> TransitionCallbackReturn:
+        """End the goal, stop listening, refuse goals."""
+        self._stop_planning()
+        self._board.publish()
+        return super().on_deactivate(state)
+
+    def on_cleanup(self, state: LifecycleState) -> TransitionCallbackReturn:  # noqa: ARG002
+        """Take back what configure offered."""
+        self._withdraw_offers()
+        return TransitionCallbackReturn.SUCCESS
+
+    def on_shutdown(self, state: LifecycleState) -> TransitionCallbackReturn:
+        """From any state: end the goal and take everything back."""
+        self._stop_planning()
+        if state.label != "unconfigured":
+            self._withdraw_offers()
+        return TransitionCallbackReturn.SUCCESS
+
+    def _stop_planning(self) -> None:
+        for subscription in self._cameras:
+            self.destroy_subscription(subscription)
+        self._cameras.clear()
+        self._feed.clear()
+        with self._lock:
+            self._active, goal = False, self._goal
+        if goal is not None and not goal.has_ended:
+            goal.end(Ending.DEACTIVATED, "the planner was deactivated")
+            # its action answers from another thread; the action server must live until then
+            self._running.acquire(timeout=_WIND_DOWN_S)
+
+    def _withdraw_offers(self) -> None:
+        self.destroy_timer(self._beat)
+        self._action.destroy()
+        for service in self._offers:
+            self.destroy_service(service)
+        self._outputs.destroy()
+
+    # -- cameras ------------------------------------------------------------------------------
+
+    def _subscribe(self, camera: CameraParams) -> None:
+        kind = CompressedImage if camera.transport == "compressed" else Image
+        self._cameras += [
+            self.create_subscription(
+                kind,
+                camera.image_topic,
+                partial(self._take_picture, camera.name),
+                NEWEST,
+                callback_group=MutuallyExclusiveCallbackGroup(),
+            ),
+            self.create_subscription(
+                CameraInfo,
+                camera.info_topic,
+                partial(self._take_info, camera.name),
+                NEWEST,
+                callback_group=MutuallyExclusiveCallbackGroup(),
+            ),
+        ]
+
+    def _take_picture(self, camera: str, message: Image | CompressedImage) -> None:
+        to_frame = convert.image_to_frame if isinstance(message, Image) else convert.compressed_to_frame
+        try:
+            frame = to_frame(message, camera)
+        except ValueError as error:
+            self.get_logger().error(f"picture dropped: {error}", throttle_duration_sec=5.0)
+            return
+        if frame.stamp_s == 0.0:
+            # the driver stamps nothing: the moment of arrival is all that is known
+            frame = replace(frame, stamp_s=self._now_s())
+        self._outputs.frame_ids[camera] = message.header.frame_id
+        self._feed.put(frame)
+
+    def _take_info(self, camera: str, message: CameraInfo) -> None:
+        self._outputs.infos[camera] = message
+
+    # -- the action ---------------------------------------------------------------------------
+
+    def _judge_goal(self, goal: PlanTask.Goal) -> GoalResponse:
+        with self._lock:
+            reason = "it is not active; activate it first" if not self._active else ""
+            if self._hold_reason:
+                reason = f"it is held ({self._hold_reason}); call ~/rearm first"
+        if reason:
+            self.get_logger().warning(f"goal {goal.instruction!r} rejected by the planner: {reason}")
+            return GoalResponse.REJECT
+        return GoalResponse.ACCEPT
+
+    def _cancel(self, handle: ServerGoalHandle) -> CancelResponse:
+        plan_id = bytes(handle.goal_id.uuid)
+        with self._lock:
+            self._cancels.add(plan_id)
+            goal = self._goal
+        if goal is not None and goal.request.plan_id == plan_id:
+            goal.end(Ending.CANCELED, "cancelled by its client")
+        return CancelResponse.ACCEPT
+
+    async def _execute(self, handle: ServerGoalHandle) -> PlanTask.Result:
+        plan_id = bytes(handle.goal_id.uuid)
+        try:
+            request = convert.goal_to_request(handle.request, plan_id, self._params)
+        except PlanError as error:
+            handle.abort()
+            return PlanTask.Result(error_code=convert.ERROR_CODES[error.code], error_msg=error.message)
+        done: Future = Future()
+        goal = PlanGoal(
+            self._planner,
+            self._feed,
+            request,
+            limits=_limits(self._params),
+            listener=GoalVoice(self._outputs, self._board, handle, done, wake=self._wake),
+            next_epoch=partial(next, self._epochs),
+            now_s=self._now_s,
+        )
+        self._begin(goal)
+        result: Result = await done
+        with self._lock:
+            self._cancels.discard(plan_id)
+        self.get_logger().info(
+            f"plan {result.ending.value} after {len(result.plan.steps)} subgoals, "
+            f"{result.seconds:.1f} s {result.message}"
+        )
+        _conclude(handle, result.ending)
+        if result.ending is Ending.DEACTIVATED:
+            self._running.release()
+        return convert.result_to_msg(result, self._outputs.frame_ids)
+
+    def _begin(self, goal: PlanGoal) -> None:
+        """Make it the node's goal, ending the one before, and start its thread."""
+        with self._lock:
+            before, self._goal = self._goal, goal
+            cancelled = goal.request.plan_id in self._cancels
+            active, hold_reason = self._active, self._hold_reason
+            worker = threading.Thread(
+                target=self._work, args=(goal, self._worker), name="planner-goal", daemon=True
+            )
+            self._worker = worker
+        if before is not None:
+            before.end(Ending.PREEMPTED, "a newer goal took its place")
+        # what came between acceptance and now
+        if cancelled:
+            goal.end(Ending.CANCELED, "cancelled by its client")
+        elif hold_reason:
+            goal.end(Ending.HELD, hold_reason)
+        elif not active:
+            goal.end(Ending.DEACTIVATED, "the planner was deactivated")
+        worker.start()
+
+    def _work(self, goal: PlanGoal, before: threading.Thread | None) -> None:
+        """A goal's thread; lets the planner's call for the goal before wind down first."""
+        if before is not None:
+            before.join(_WIND_DOWN_S)
+        goal.run()
+        # the wake-up at the goal's end is lost if the executor looked at the action just then
+        self._wake()
+
+    # -- services -----------------------------------------------------------------------------
+
+    def _review(
+        self, request: ReviewSubgoal.Request, response: ReviewSubgoal.Response
+    ) -> ReviewSubgoal.Response:
+        goal, decision = self._goal_of(request.plan_id), convert.DECISIONS.get(request.decision)
+        response.error_code = ReviewSubgoal.Response.NONE
+        if goal is None:
+            response.error_code = ReviewSubgoal.Response.UNKNOWN_PLAN
+            response.error_msg = "no plan with that id is in work"
+            return response
+        try:
+            if decision is None:
+                raise ValueError(f"decision is {request.decision}; expected 1 to 5")
+            text, who = request.instruction, request.reviewer
+            goal.review(request.epoch, request.index, decision, text, who)
+        except StaleEpochError as error:
+            response.error_code, response.error_msg = response.STALE_EPOCH, str(error)
+        except WrongStateError as error:
+            response.error_code, response.error_msg = response.WRONG_STATE, str(error)
+        except ValueError as error:
+            response.error_code, response.error_msg = response.INVALID, str(error)
+        response.success = response.error_code == ReviewSubgoal.Response.NONE
+        response.epoch = goal.epoch
+        return response
+
+    def _report(
+        self, request: ReportOutcome.Request, response: ReportOutcome.Response
+    ) -> ReportOutcome.Response:
+        goal, outcome = self._goal_of(request.plan_id), convert.OUTCOMES.get(request.outcome)
+        if goal is None:
+            response.error_msg = "no plan with that id is in work"
+            return response
+        response.epoch = goal.epoch
+        if outcome is None:
+            response.error_msg = f"outcome is {request.outcome}; expected 1 to 3"
+            return response
+        try:
+            goal.report(request.epoch, request.index, outcome, request.detail)
+        except (StaleEpochError, WrongStateError) as error:
+            response.error_msg = str(error)
+        response.success = not response.error_msg
+        return response
+
+    def _get_plan(self, request: GetPlan.Request, response: GetPlan.Response) -> GetPlan.Response:
+        with self._lock:
+            goal = self._goal
+        if goal is None:
+            return response
+        view, out = goal.view(), self._outputs
+        response.success = True
+        response.plan = convert.plan_to_msg(view, out.frame_ids)
+        if request.include_keyframes:
+            response.keyframes = [
+                convert.keyframe_to_msg(view, made, out.infos, out.frame_ids)
+                for made in view.steps
+                if made.step.keyframe is not None
+            ]
+        return response
+
+    def _set_hold(self, request: SetBool.Request, response: SetBool.Response) -> SetBool.Response:
+        if not request.data:
+            response.message = "a hold is released by ~/rearm only"
+            return response
+        reason = "held by ~/hold"
+        with self._lock:
+            self._hold_reason, goal = reason, self._goal
+        if goal is not None:
+            goal.end(Ending.HELD, reason)
+        self._board.note_hold(reason)
+        response.success, response.message = True, "held; release with ~/rearm"
+        return response
+
+    def _rearm(self, request: Trigger.Request, response: Trigger.Response) -> Trigger.Response:  # noqa: ARG002
+        with self._lock:
+            response.success, self._hold_reason = bool(self._hold_reason), ""
+        response.message = "goals are accepted again" if response.success else "there is no hold"
+        self._board.note_hold("")
+        return response
+
+    # -- small things -------------------------------------------------------------------------
+
+    def _wake(self) -> None:
+        # without it an action that awaits its goal would sleep until the executor's next event
+        if self.executor is not None:
+            self.executor.wake()
+
+    def _goal_of(self, plan_id: object) -> PlanGoal | None:
+        with self._lock:
+            goal = self._goal
+        return goal if goal is not None and goal.request.plan_id == convert.id_of(plan_id) else None
+
+    def _now_s(self) -> float:
+        return float(self.get_clock().now().nanoseconds / 1_000_000_000)
+
+
+def _conclude(handle: ServerGoalHandle, ending: Ending) -> None:
+    """Put the action into its final state."""
+    if ending is Ending.CANCELED:
+        # rclpy moves the goal to CANCELING only after its cancel callback, which ended the goal
+        deadline = time.monotonic() + _WIND_DOWN_S
+        while not handle.is_cancel_requested and time.monotonic() < deadline:
+            time.sleep(0.001)
+        handle.canceled()
+    elif ending is Ending.COMPLETE:
+        handle.succeed()
+    else:
+        handle.abort()
+
+
+def _limits(params: PlannerParams) -> GoalLimits:
+    return GoalLimits(
+        observation_timeout_s=params.observation_timeout,
+        observation_max_age_s=params.observation_max_age,
+        subgoal_validity_s=params.subgoal_validity,
+        review_timeout_s=params.review_timeout,
+        max_failures=params.max_failures,
+    )
+
+
+def make_remote_planner(params: PlannerParams) -> Planner:
+    """The planner of a rig: the service at the parameter `server`."""
+    images = ImageConfig(Encoding[params.frame_encoding.upper()], params.jpeg_quality)
+    config = ClientConfig(
+        connect_timeout_s=params.connect_timeout,
+        observation_timeout_s=params.observation_timeout,
+        images=images,
+    )
+    return RemotePlanner(params.server, config)
+
+
+def run_node(make_planner: Callable[[PlannerParams], Planner], args: list[str] | None = None) -> None:
+    """Spin one planner node until it is told to stop."""
+    rclpy.init(args=args)
+    executor = MultiThreadedExecutor(num_threads=4)
+    executor.add_node(PlannerNode(make_planner))
+    try:
+        executor.spin()
+    except (KeyboardInterrupt, ExternalShutdownException):
+        rclpy.try_shutdown()
+
+
+def main(args: list[str] | None = None) -> None:
+    """Entry point of the rig's planner node."""
+    run_node(make_remote_planner, args)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,71 @@
+"""Limits and addresses of the service. Knows no command line."""
+
+import ipaddress
+from dataclasses import dataclass
+
+from emu_planner.wire.status import MAX_MESSAGE_BYTES
+
+DEFAULT_ADDRESS = "127.0.0.1:50151"
+
+
+@dataclass(frozen=True)
+class ServiceConfig:
+    """How a planner is served; all times in seconds."""
+
+    # "host:port" (port 0: any free one) or "unix:/path"
+    address: str = DEFAULT_ADDRESS
+    # serve an address that other machines reach: the link is neither encrypted nor authenticated
+    insecure: bool = False
+    # sessions at once; one more is told RESOURCE_EXHAUSTED
+    max_sessions: int = 16
+    # plans that run at once, each in a thread; further ones wait in their order
+    max_running_plans: int = 1
+    # what GetServerInfo tells
+    model: str = ""
+    model_version: str = ""
+    # most pixels of one received picture
+    max_pixels: int = 4096 * 4096
+    # most steps of a history
+    max_history: int = 200
+    # largest message either way, bytes
+    max_message_bytes: int = MAX_MESSAGE_BYTES
+    # from the start of a call to its first message
+    open_timeout_s: float = 10.0
+    # from a granted credit to the first observation of a plan
+    observation_timeout_s: float = 10.0
+    # a session without a plan in flight ends after this
+    idle_timeout_s: float = 300.0
+    # a plan that was asked to stop has this long to do so; then its reader is told that it has,
+    # and only its place among the running plans stays taken until it really ends
+    stop_grace_s: float = 2.0
+    # between progress messages while a model loads
+    loading_notice_s: float = 2.0
+    # what RESOURCE_EXHAUSTED and UNAVAILABLE suggest to wait before trying again
+    retry_after_s: float = 2.0
+    # from the request to shut down until running plans are asked to stop
+    drain_timeout_s: float = 10.0
+
+    def __post_init__(self) -> None:
+        for name in ("max_sessions", "max_running_plans", "max_pixels", "max_message_bytes"):
+            if getattr(self, name) < 1:
+                raise ValueError(f"{name} is {getattr(self, name)}; expected 1 or more")
+        if not self.insecure and not is_local(self.address):
+            raise ValueError(
+                f"{self.address} can be reached from other machines, and this link has no "
+                "encryption and no password; serve 127.0.0.1 and tunnel to it, or say insecure"
+            )
+
+
+def is_local(address: str) -> bool:
+    """Whether only this machine reaches the address."""
+    if address.startswith(("unix:", "unix-abstract:")):
+        return True
+    host, colon, port = address.rpartition(":")
+    if not colon or not port.isdigit():
+        raise ValueError(f"address {address!r} is neither host:port nor unix:/path")
+    if host == "localhost":
+        return True
+    try:
+        return ipaddress.ip_address(host.strip("[]")).is_loopback
+    except ValueError:
+        return False

@@ -1,0 +1,110 @@
+"""One plan in one thread: a blocking Planner on one side, the event loop on the other.
+
+Also the one-slot mailbox through which the planner, in its thread, takes the newest observation
+that the loop received. Knows no gRPC.
+"""
+
+import asyncio
+import contextlib
+import threading
+from collections.abc import Callable, Sequence
+
+from emu_planner.plan import (
+    ErrorCode,
+    Event,
+    FrameSource,
+    Observation,
+    PlanError,
+    Planner,
+    StepOutcome,
+    Stop,
+    Task,
+)
+from emu_planner.wire import codec
+from emu_planner.wire import planner_pb2 as pb
+
+
+class ReceivedFrames:
+    """A FrameSource with one slot: a new message replaces the old one, decoded only when taken.
+
+    Args:
+        max_pixels: most pixels of one frame.
+        cameras: the names that the session declared; () accepts any.
+    """
+
+    def __init__(self, max_pixels: int, cameras: Sequence[str]) -> None:
+        self._max_pixels, self._cameras = max_pixels, cameras
+        self._arrived = threading.Condition()
+        self._message: pb.Observation | None = None
+        self.superseded = 0  # messages replaced before anyone took them
+        self.taken_seq = 0  # of the newest observation that a planner took
+        self.wanted = True  # whether the coming plan has not taken its observation yet
+
+    def put(self, message: pb.Observation) -> None:
+        """Replace the slot."""
+        with self._arrived:
+            self.superseded += self._message is not None and self.wanted
+            self._message = message
+            self._arrived.notify_all()
+
+    def clear(self) -> None:
+        """Empty the slot, before the next plan."""
+        with self._arrived:
+            self._message, self.wanted = None, True
+
+    def newest(self, timeout_s: float = 0.0) -> Observation:
+        """Decode the newest message; INVALID_REQUEST when it makes no observation."""
+        with self._arrived:
+            if not self._arrived.wait_for(lambda: self._message is not None, timeout_s):
+                raise PlanError(ErrorCode.STALE_OBSERVATION, "no observation arrived", retryable=True)
+            message, self.wanted = self._message, False
+            assert message is not None, "wait_for has just seen it"
+            self.taken_seq = message.seq
+        return codec.observation_from_proto(message, self._max_pixels, self._cameras)
+
+
+class PlanRun:
+    """Runs planner.plan in a thread of its own; `items` gets its events, then None or its error.
+
+    Args:
+        planner: any Planner.
+        task: see Planner.plan; so are the next three.
+        frames: see task.
+        history: see task.
+        stop: see task.
+        on_end: called in the loop's thread when the planner's thread is done.
+    """
+
+    def __init__(
+        self,
+        planner: Planner,
+        task: Task,
+        frames: FrameSource,
+        history: Sequence[StepOutcome],
+        stop: Stop,
+        on_end: Callable[[], None],
+    ) -> None:
+        self.items: asyncio.Queue[Event | BaseException | None] = asyncio.Queue()
+        self._planner, self._task, self._frames = planner, task, frames
+        self._history, self._stop, self._on_end = history, stop, on_end
+        self._loop = asyncio.get_running_loop()
+
+    def start(self) -> None:
+        """Start the thread, a daemon: a planner that hangs does not keep the process alive."""
+        threading.Thread(target=self._work, name="emu-planner-plan", daemon=True).start()
+
+    def _work(self) -> None:
+        end: BaseException | None = None
+        try:
+            events = self._planner.plan(self._task, self._frames, self._history, stop=self._stop)
+            for event in events:
+                self._tell(self.items.put_nowait, event)
+        except BaseException as error:
+            end = error
+        self._tell(self.items.put_nowait, end)
+        self._tell(self._on_end)
+
+    def _tell(self, function: Callable[..., None], *args: object) -> None:
+        # RuntimeError: the loop is closed, the service has shut down without waiting for this planner
+        with contextlib.suppress(RuntimeError):
+            self._loop.call_soon_threadsafe(function, *args)

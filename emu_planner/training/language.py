@@ -1,0 +1,219 @@
+"""Train the language model on interleaved episodes: words and visual codes, one next-token loss.
+
+Visual tokens count half (Emu3.5 section 3.1). Samples are packed; attention stays inside a sample:
+FlexAttention on an accelerator, a dense mask on a CPU. The same code runs a few steps on a CPU.
+"""
+
+import queue
+import threading
+import time
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+from torch.nn.attention.flex_attention import BlockMask, create_block_mask
+
+from emu_planner.model.transformer import Transformer, TransformerConfig
+from emu_planner.training.log import RunLog
+from emu_planner.training.packing import PackedBatch, Sample, pack
+from emu_planner.training.resume import load_state, save_state
+from emu_planner.training.schedule import Schedule
+
+
+@dataclass(frozen=True)
+class LanguageTraining:
+    """Settings of one run."""
+
+    # folder of the run: log.jsonl, state.pt
+    out: Path
+    # length: steps, or minutes when steps is 0
+    steps: int = 0
+    minutes: float | None = None
+    # tokens a row, rows a step
+    context: int = 4096
+    rows: int = 16
+    rate: float = 1e-3
+    warm_up: int = 300
+    weight_decay: float = 0.1
+    seed: int = 0
+    # steps between two measurements on held-out samples; 0: never
+    validate_every: int = 500
+    # seconds between two saved states
+    save_every_s: float = 120.0
+
+
+def train_language(
+    config: LanguageTraining,
+    size: TransformerConfig,
+    samples: Iterator[Sample],
+    held_out: list[Sample],
+    *,
+    pad: int,
+    first_visual: int,
+    device: torch.device,
+) -> Transformer:
+    """Train, log, save; goes on from the run's saved state when there is one.
+
+    Args:
+        samples: an endless stream, already shuffled.
+        held_out: samples for the validation loss.
+        pad: id that fills empty positions.
+        first_visual: ids from here on are visual codes, to report their loss apart.
+    """
+    model = Transformer(size)
+    model.initialise(config.seed)
+    trainer = _Trainer(config, model.to(device), device, first_visual)
+    trainer.resume()
+    print(f"{sum(p.numel() for p in model.parameters()) / 1e6:.1f} M parameters")
+    batches = prefetch(pack(samples, rows=config.rows, context=config.context, pad=pad), depth=8)
+    checks = list(pack(held_out, rows=config.rows, context=config.context, pad=pad))
+    trainer.run(batches, checks)
+    return model
+
+
+class _Trainer:
+    """The state of a run: model, optimiser, step."""
+
+    def __init__(
+        self, config: LanguageTraining, model: Transformer, device: torch.device, first_visual: int
+    ) -> None:
+        self.config, self.model, self.device, self.first_visual = config, model, device, first_visual
+        decayed = [p for p in model.parameters() if p.dim() > 1]
+        plain = [p for p in model.parameters() if p.dim() == 1]
+        self.optimiser = torch.optim.AdamW(
+            [
+                {"params": decayed, "weight_decay": config.weight_decay},
+                {"params": plain, "weight_decay": 0.0},
+            ],
+            lr=config.rate,
+            betas=(0.9, 0.95),
+            fused=device.type == "cuda",
+        )
+        self.step = 0
+        on_gpu = device.type == "cuda"
+        self.loss = torch.compile(self.weighted_loss) if on_gpu else self.weighted_loss
+        self.make_mask = torch.compile(block_mask) if on_gpu else dense_mask
+
+    def run(self, batches: Iterator[PackedBatch], checks: list[PackedBatch]) -> None:
+        """Train to the end of the schedule."""
+        config, log = self.config, RunLog(self.config.out)
+        schedule = Schedule(steps=config.steps, minutes=config.minutes, warm_up=config.warm_up)
+        saved_s, tokens, since_s = time.monotonic(), 0.0, time.monotonic()
+        while (done := schedule.progress(self.step)) < 1.0:
+            for group in self.optimiser.param_groups:
+                group["lr"] = config.rate * schedule.rate(self.step, done)
+            batch = next(batches)
+            loss, text, visual = self.forward(batch)
+            loss.backward()
+            norm = nn.utils.clip_grad_norm_(self.model.parameters(), 1.0)
+            self.optimiser.step()
+            self.optimiser.zero_grad(set_to_none=True)
+            self.step += 1
+            tokens += batch.filled * batch.ids.size
+            if self.step % 20 == 0 or self.step == 1:
+                now_s = time.monotonic()
+                log.write(
+                    self.step, loss=float(loss), text=float(text), visual=float(visual), norm=float(norm),
+                    rate=self.optimiser.param_groups[0]["lr"], tokens_per_s=tokens / (now_s - since_s),
+                )  # fmt: skip
+                tokens, since_s = 0.0, now_s
+            if config.validate_every and self.step % config.validate_every == 0:
+                log.write(self.step, force=True, **self.validate(checks))
+            if time.monotonic() - saved_s > config.save_every_s:
+                save_state(config.out, self.state())
+                saved_s = time.monotonic()
+        log.write(self.step, force=True, **self.validate(checks))
+        save_state(config.out, self.state())
+        log.close()
+
+    def forward(self, batch: PackedBatch) -> tuple[Tensor, Tensor, Tensor]:
+        """Weighted loss, mean text loss and mean visual loss of one batch."""
+        ids, targets, weights, documents, positions = (
+            torch.from_numpy(array).to(self.device, non_blocking=True)
+            for array in (batch.ids, batch.targets, batch.weights, batch.documents, batch.positions)
+        )
+        return self.loss(ids, targets, weights, positions, self.make_mask(documents))
+
+    def weighted_loss(
+        self, ids: Tensor, targets: Tensor, weights: Tensor, positions: Tensor, mask: Tensor | BlockMask
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        """Cross entropy over the weights' sum; arrays [rows, context]."""
+        with torch.autocast(self.device.type, torch.bfloat16):
+            hidden = self.model.hidden(ids, positions=positions, mask=mask)
+            logits = self.model.head(hidden)
+        each = F.cross_entropy(logits.flatten(0, 1), targets.flatten(), reduction="none")
+        weights = weights.flatten()
+        loss = (each * weights).sum() / weights.sum().clamp_min(1.0)
+        is_visual = (targets.flatten() >= self.first_visual) & (weights > 0)
+        is_text = (targets.flatten() < self.first_visual) & (weights > 0)
+        text = (each * is_text).sum() / is_text.sum().clamp_min(1)
+        visual = (each * is_visual).sum() / is_visual.sum().clamp_min(1)
+        return loss, text.detach(), visual.detach()
+
+    @torch.no_grad()
+    def validate(self, checks: list[PackedBatch]) -> dict[str, float]:
+        """Mean losses over the held-out batches."""
+        losses = [self.forward(batch) for batch in checks]
+        names = ("held_out", "held_out_text", "held_out_visual")
+        return {
+            name: sum(float(loss[index]) for loss in losses) / max(1, len(losses))
+            for index, name in enumerate(names)
+        }
+
+    def state(self) -> dict:
+        """All that a later run needs to go on."""
+        return {
+            "step": self.step,
+            "model": self.model.state_dict(),
+            "optimiser": self.optimiser.state_dict(),
+            "config": {name: str(value) for name, value in asdict(self.config).items()},
+        }
+
+    def resume(self) -> None:
+        """Go on from the run's saved state, if there is one."""
+        state = load_state(self.config.out, self.device)
+        if state is None:
+            return
+        self.step = state["step"]
+        self.model.load_state_dict(state["model"])
+        self.optimiser.load_state_dict(state["optimiser"])
+        print(f"going on from step {self.step}")
+
+
+def block_mask(documents: Tensor) -> BlockMask:
+    """Causal inside a document, for FlexAttention; documents [rows, context]."""
+
+    def sees(row: Tensor, head: Tensor, query: Tensor, key: Tensor) -> Tensor:  # noqa: ARG001
+        return (query >= key) & (documents[row, query] == documents[row, key])
+
+    rows, context = documents.shape
+    return create_block_mask(sees, rows, None, context, context, device=documents.device)
+
+
+def dense_mask(documents: Tensor) -> Tensor:
+    """The same as a bool tensor [rows, 1, context, context]."""
+    context = documents.shape[1]
+    causal = torch.ones(context, context, dtype=torch.bool, device=documents.device).tril()
+    return ((documents[:, :, None] == documents[:, None, :]) & causal)[:, None]
+
+
+def prefetch(batches: Iterator[PackedBatch], *, depth: int) -> Iterator[PackedBatch]:
+    """Make batches in a thread of their own, at most `depth` ahead; its error is raised here."""
+    ready: queue.Queue[PackedBatch | BaseException | None] = queue.Queue(depth)
+
+    def work() -> None:
+        try:
+            for batch in batches:
+                ready.put(batch)
+            ready.put(None)
+        except BaseException as error:  # handed to the consumer below
+            ready.put(error)
+
+    threading.Thread(target=work, daemon=True, name="packing").start()
+    while (item := ready.get()) is not None:
+        if isinstance(item, BaseException):
+            raise item
+        yield item

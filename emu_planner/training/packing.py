@@ -1,0 +1,89 @@
+"""Samples packed into rows of a fixed length, with document numbers and loss weights.
+
+A sample never crosses a row's end; what does not fit opens the next row. Attention is kept
+inside a sample by the document numbers, positions start again at 0 in each.
+"""
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+
+@dataclass(frozen=True)
+class Sample:
+    """One token sequence, and for each token how much predicting it counts: [S] each."""
+
+    ids: NDArray[np.int32]
+    weights: NDArray[np.float32]
+
+
+@dataclass(frozen=True)
+class PackedBatch:
+    """Rows of samples: all arrays [rows, context]. Padding has document -1 and weight 0.
+
+    `weights` belong to `targets`: position s predicts targets[s] = ids[s + 1] of the same document.
+    """
+
+    ids: NDArray[np.int64]
+    targets: NDArray[np.int64]
+    weights: NDArray[np.float32]
+    documents: NDArray[np.int32]
+    positions: NDArray[np.int64]
+
+    @property
+    def filled(self) -> float:
+        """Share of positions that hold a token."""
+        return float((self.documents >= 0).mean())
+
+
+def pack(samples: Iterable[Sample], *, rows: int, context: int, pad: int) -> Iterator[PackedBatch]:
+    """Fill batches of `rows` rows of `context` tokens; first row with room takes the sample.
+
+    Samples longer than `context` are cut at its end. The last batch may be partly empty.
+    """
+    batch = _Batch(rows, context, pad)
+    for sample in samples:
+        if not batch.add(sample):
+            yield batch.close()
+            batch = _Batch(rows, context, pad)
+            batch.add(sample)
+    if batch.documents.max() >= 0:
+        yield batch.close()
+
+
+class _Batch:
+    """A batch that is being filled."""
+
+    def __init__(self, rows: int, context: int, pad: int) -> None:
+        self.context = context
+        self.used = [0] * rows
+        self.count = 0
+        self.ids = np.full((rows, context), pad, np.int64)
+        self.targets = np.full((rows, context), pad, np.int64)
+        self.weights = np.zeros((rows, context), np.float32)
+        self.documents = np.full((rows, context), -1, np.int32)
+        self.positions = np.zeros((rows, context), np.int64)
+
+    def add(self, sample: Sample) -> bool:
+        """Put the sample into the first row with room; False when there is none."""
+        length = min(len(sample.ids), self.context)
+        for row, start in enumerate(self.used):
+            if start + length <= self.context:
+                break
+        else:
+            return False
+        end = start + length
+        self.ids[row, start:end] = sample.ids[:length]
+        self.targets[row, start : end - 1] = sample.ids[1:length]
+        self.weights[row, start : end - 1] = sample.weights[1:length]
+        self.documents[row, start:end] = self.count
+        self.positions[row, start:end] = np.arange(length)
+        self.used[row] = end
+        self.count += 1
+        return True
+
+    def close(self) -> PackedBatch:
+        """The finished batch."""
+        return PackedBatch(self.ids, self.targets, self.weights, self.documents, self.positions)

@@ -1,0 +1,205 @@
+"""Train the IBQ vision tokenizer on the simulator's pictures.
+
+Losses: absolute error, squared error, absolute error of the picture's gradients (edges carry the
+state), the quantiser's distance and a pull towards using all codes. No loss needs downloaded
+weights. The same code runs a few steps on a CPU and a whole run on an accelerator.
+"""
+
+import time
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from emu_planner.model.checkpoint import save_vision_tokenizer
+from emu_planner.model.ibq import VisionConfig, VisionTokenizer
+from emu_planner.training.frames import load_frames, to_model
+from emu_planner.training.log import RunLog
+from emu_planner.training.quantise import Usage, crowdedness, quantise, unit
+from emu_planner.training.resume import load_state, save_state
+from emu_planner.training.schedule import Schedule
+
+# nano's tokenizer: 16 px a code, 8,192 codes, 16 million parameters
+NANO_VISION = VisionConfig(
+    ch=64, ch_mult=(1, 2, 2, 4), num_res_blocks=2, z_channels=256, embed_dim=16, n_embed=8192, patch_size=2
+)
+
+
+@dataclass(frozen=True)
+class TokenizerTraining:
+    """Settings of one run."""
+
+    # folder of episodes, as the simulator's data writer makes it
+    data: Path
+    # folder of the run: log.jsonl, state.pt, checkpoint/
+    out: Path
+    # length: steps, or minutes when steps is 0
+    steps: int = 0
+    minutes: float | None = None
+    batch_size: int = 64
+    rate: float = 5e-4
+    warm_up: int = 200
+    seed: int = 0
+    # most pictures to hold; None: all
+    limit: int | None = None
+    # share of the run without quantisation, before codes are taken from latents
+    continuous_share: float = 0.12
+    # share of the run after which idle codes stay as they are
+    restart_until: float = 0.8
+    restart_every: int = 50
+    # of the softmax over codes, in units of the cosine
+    temperature: float = 0.07
+    commitment: float = 0.25
+    quantise_weight: float = 1.0
+    # of latents lying close together, before quantisation only: without it they collapse
+    # early, with it for long equal pixels get unequal codes
+    crowding_weight: float = 0.02
+    edge_weight: float = 1.0
+    # seconds between two saved states
+    save_every_s: float = 120.0
+
+
+def train_tokenizer(config: TokenizerTraining, vision: VisionConfig, device: torch.device) -> VisionTokenizer:
+    """Train, log, save; goes on from the run's saved state when there is one.
+
+    Returns:
+        The trained tokenizer, also saved under config.out / "checkpoint".
+    """
+    torch.manual_seed(config.seed)
+    frames = load_frames(config.data, limit=config.limit, seed=config.seed).to(device)
+    model = VisionTokenizer(vision)
+    model.initialise()
+    model = model.to(device, memory_format=torch.channels_last)
+    trainer = _Trainer(config, model, device)
+    trainer.resume()
+    print(f"{len(frames)} pictures, {sum(p.numel() for p in model.parameters()) / 1e6:.1f} M parameters")
+    trainer.run(frames)
+    save_vision_tokenizer(model, config.out / "checkpoint", dtype=torch.bfloat16)
+    return model
+
+
+class _Trainer:
+    """The state of a run: model, optimiser, code usage, step."""
+
+    def __init__(self, config: TokenizerTraining, model: VisionTokenizer, device: torch.device) -> None:
+        self.config, self.model, self.device = config, model, device
+        self.table = model.quantize.embedding.weight
+        with torch.no_grad():
+            self.table.copy_(F.normalize(torch.randn_like(self.table), dim=1))
+        self.optimiser = torch.optim.AdamW(
+            model.parameters(), lr=config.rate, betas=(0.9, 0.95), weight_decay=1e-4,
+            fused=device.type == "cuda",
+        )  # fmt: skip
+        self.usage = Usage(len(self.table), decay=0.99, device=device)
+        self.generator = torch.Generator().manual_seed(config.seed)
+        self.step, self.quantising = 0, False
+        compiled = device.type == "cuda"
+        self.latent = torch.compile(model.latent) if compiled else model.latent
+        self.reconstruct = torch.compile(model.reconstruct) if compiled else model.reconstruct
+
+    def run(self, frames: Tensor) -> None:
+        """Train to the end of the schedule."""
+        config, log = self.config, RunLog(self.config.out)
+        schedule = Schedule(steps=config.steps, minutes=config.minutes, warm_up=config.warm_up)
+        saved_s = time.monotonic()
+        while (done := schedule.progress(self.step)) < 1.0:
+            for group in self.optimiser.param_groups:
+                group["lr"] = config.rate * schedule.rate(self.step, done)
+            rows = torch.randint(len(frames), (config.batch_size,), generator=self.generator)
+            figures = self.update(to_model(frames[rows.to(self.device)]), done)
+            self.step += 1
+            if self.step % 20 == 0 or self.step == 1:
+                log.write(self.step, **{name: float(value) for name, value in figures.items()})
+            if time.monotonic() - saved_s > config.save_every_s:
+                save_state(config.out, self.state())
+                saved_s = time.monotonic()
+        save_state(config.out, self.state())
+        log.close()
+
+    def update(self, images: Tensor, done: float) -> dict[str, Tensor | float]:
+        """One step of the optimiser on images [B, 3, H, W] in [-1, 1]."""
+        config = self.config
+        images = images.contiguous(memory_format=torch.channels_last)
+        with torch.autocast(self.device.type, torch.bfloat16):
+            latent = self.latent(images)
+        z = unit(latent)
+        if not self.quantising and done >= config.continuous_share:
+            self.start_codes(z)
+        figures: dict[str, Tensor | float] = {}
+        extra: Tensor | float = 0.0
+        if self.quantising:
+            found = quantise(z, self.table, temperature=config.temperature, commitment=config.commitment)
+            z = found.codes
+            extra = config.quantise_weight * found.loss
+            self.usage.add(found.ids)
+            figures["quantise"] = found.loss.detach()
+        else:
+            figures["crowding"] = crowdedness(z, self.generator)
+            extra = config.crowding_weight * figures["crowding"]
+        with torch.autocast(self.device.type, torch.bfloat16):
+            out = self.reconstruct(z.to(images.dtype))
+        loss, parts = picture_loss(out.float(), images, edge_weight=config.edge_weight)
+        (loss + extra).backward()
+        nn.utils.clip_grad_norm_(self.model.parameters(), 1.0)
+        self.optimiser.step()
+        self.optimiser.zero_grad(set_to_none=True)
+        with torch.no_grad():
+            self.table.copy_(F.normalize(self.table, dim=1))
+        if self.quantising and self.step % config.restart_every == 0 and done < config.restart_until:
+            figures["restarted"] = self.usage.restart(self.table, unit(latent), 0.03, self.generator)
+        figures["used"] = int((self.usage.count > 0.03).sum()) if self.quantising else 0
+        return {"loss": loss.detach(), **parts, **figures, "rate": self.optimiser.param_groups[0]["lr"]}
+
+    @torch.no_grad()
+    def start_codes(self, z: Tensor) -> None:
+        """Take codes from present latents [B, D, h, w]; from here on the run quantises."""
+        self.quantising = True
+        self.usage.count.zero_()
+        self.usage.restart(self.table, z, 1.0, self.generator)
+
+    def state(self) -> dict:
+        """All that a later run needs to go on."""
+        return {
+            "step": self.step,
+            "quantising": self.quantising,
+            "model": self.model.state_dict(),
+            "optimiser": self.optimiser.state_dict(),
+            "usage": self.usage.count,
+            "generator": self.generator.get_state(),
+            "config": {name: str(value) for name, value in asdict(self.config).items()},
+        }
+
+    def resume(self) -> None:
+        """Go on from the run's saved state, if there is one."""
+        state = load_state(self.config.out, self.device)
+        if state is None:
+            return
+        self.step, self.quantising = state["step"], state["quantising"]
+        self.model.load_state_dict(state["model"])
+        self.optimiser.load_state_dict(state["optimiser"])
+        self.usage.count.copy_(state["usage"])
+        self.generator.set_state(state["generator"].cpu())
+        print(f"going on from step {self.step}")
+
+
+def picture_loss(out: Tensor, target: Tensor, *, edge_weight: float) -> tuple[Tensor, dict[str, Tensor]]:
+    """Loss of pictures [B, 3, H, W] in [-1, 1], and its parts with the PSNR in dB."""
+    absolute = (out - target).abs().mean()
+    squared = (out - target).square().mean()
+    edges = (_down(out) - _down(target)).abs().mean() + (_right(out) - _right(target)).abs().mean()
+    psnr = 10 * torch.log10(4.0 / squared.detach().clamp_min(1e-10))
+    return absolute + squared + edge_weight * edges, {
+        "absolute": absolute.detach(),
+        "edges": edges.detach(),
+        "psnr": psnr,
+    }
+
+
+def _down(x: Tensor) -> Tensor:
+    return x[:, :, 1:] - x[:, :, :-1]
+
+
+def _right(x: Tensor) -> Tensor:
+    return x[:, :, :, 1:] - x[:, :, :, :-1]

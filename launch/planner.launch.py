@@ -1,0 +1,131 @@
+"""Start the planner node, brought up to active, and beside it the plan service.
+
+ros2 launch emu_planner planner.launch.py
+ros2 launch emu_planner planner.launch.py start_service:=false server:=gpu-machine:50151
+"""
+
+from launch import LaunchDescription
+from launch.actions import DeclareLaunchArgument, EmitEvent, ExecuteProcess, RegisterEventHandler
+from launch.conditions import IfCondition
+from launch.events import matches_action
+from launch.substitutions import LaunchConfiguration, PathJoinSubstitution, PythonExpression
+from launch_ros.actions import LifecycleNode
+from launch_ros.event_handlers import OnStateTransition
+from launch_ros.events.lifecycle import ChangeState
+from launch_ros.parameter_descriptions import ParameterFile, ParameterValue
+from launch_ros.substitutions import ExecutableInPackage, FindPackageShare
+from lifecycle_msgs.msg import Transition
+
+PACKAGE = "emu_planner"
+
+
+def generate_launch_description() -> LaunchDescription:
+    """Declare the arguments, then the service, the node and what brings it up."""
+    planner = planner_node()
+    return LaunchDescription([*arguments(), plan_service(), planner, *bring_up(planner)])
+
+
+def arguments() -> list[DeclareLaunchArgument]:
+    """Every argument, with what it means and what it is when nobody says."""
+    params_file = PathJoinSubstitution([FindPackageShare(PACKAGE), "launch", "params.yaml"])
+    return [
+        DeclareLaunchArgument(
+            "namespace", default_value="", description="Namespace of the node and of its camera topics"
+        ),
+        DeclareLaunchArgument(
+            "use_sim_time",
+            default_value="false",
+            choices=["true", "false"],
+            description="Take the time from /clock instead of the machine",
+        ),
+        DeclareLaunchArgument(
+            "params_file", default_value=params_file, description="Parameters of the node (YAML)"
+        ),
+        DeclareLaunchArgument(
+            "autostart",
+            default_value="true",
+            choices=["true", "false"],
+            description="Configure and activate the node; false leaves that to a lifecycle manager",
+        ),
+        DeclareLaunchArgument(
+            "log_level",
+            default_value="info",
+            choices=["debug", "info", "warn", "error", "fatal"],
+            description="Least severe messages that the node logs",
+        ),
+        DeclareLaunchArgument(
+            "server",
+            default_value="127.0.0.1:50151",
+            description='Plan service, "host:port" or "unix:///path"; goes before the file\'s value',
+        ),
+        DeclareLaunchArgument(
+            "start_service",
+            default_value="true",
+            choices=["true", "false"],
+            description="Also start the plan service, at that host:port; false when one runs already",
+        ),
+        DeclareLaunchArgument(
+            "checkpoint",
+            default_value="nano",
+            description="What the service plans with: nano, a checkpoint's folder, or its name on the hub",
+        ),
+    ]
+
+
+def plan_service() -> ExecuteProcess:
+    """The service; no ROS node, hence no --ros-args. It takes the two parts of `server` apart."""
+    server = LaunchConfiguration("server")
+    return ExecuteProcess(
+        cmd=[
+            ExecutableInPackage(package=PACKAGE, executable="plan_service"),
+            "--checkpoint",
+            LaunchConfiguration("checkpoint"),
+            "--host",
+            PythonExpression(["'", server, "'.rpartition(':')[0]"]),
+            "--port",
+            PythonExpression(["'", server, "'.rpartition(':')[2]"]),
+        ],
+        name="plan_service",
+        output="screen",
+        condition=IfCondition(LaunchConfiguration("start_service")),
+    )
+
+
+def planner_node() -> LifecycleNode:
+    """The node. Its own autostart stays off: the events below do it, and see it fail."""
+    return LifecycleNode(
+        package=PACKAGE,
+        executable="planner_node",
+        name="planner",
+        namespace=LaunchConfiguration("namespace"),
+        output="screen",
+        parameters=[
+            ParameterFile(LaunchConfiguration("params_file"), allow_substs=True),
+            {
+                "use_sim_time": ParameterValue(LaunchConfiguration("use_sim_time"), value_type=bool),
+                "server": ParameterValue(LaunchConfiguration("server"), value_type=str),
+                "autostart": False,
+            },
+        ],
+        arguments=["--ros-args", "--log-level", LaunchConfiguration("log_level")],
+    )
+
+
+def bring_up(planner: LifecycleNode) -> list[EmitEvent | RegisterEventHandler]:
+    """Configure the node, and activate it once it is configured, unless autostart is off."""
+    autostart = IfCondition(LaunchConfiguration("autostart"))
+    activate_when_configured = OnStateTransition(
+        target_lifecycle_node=planner,
+        start_state="configuring",
+        goal_state="inactive",
+        entities=[EmitEvent(event=change_of(planner, Transition.TRANSITION_ACTIVATE))],
+    )
+    return [
+        RegisterEventHandler(activate_when_configured, condition=autostart),
+        EmitEvent(event=change_of(planner, Transition.TRANSITION_CONFIGURE), condition=autostart),
+    ]
+
+
+def change_of(planner: LifecycleNode, transition: int) -> ChangeState:
+    """A request to this node to make one transition."""
+    return ChangeState(lifecycle_node_matcher=matches_action(planner), transition_id=transition)

@@ -1,0 +1,312 @@
+"""The fixed skill library: pick(object) and place(object, target), for any arm with a gripper.
+
+A pick ends in one carry pose, a place in one home pose with an open gripper, so the picture at a
+skill's end is a function of the symbolic outcome. Where an object is put depends on the state
+alone: the middle of a block, the first free slot of a receptacle, the first free spot of the table.
+"""
+
+import math
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from sim.arm import CARRY, CARRY_POINT, CARRY_SPEED, FREE_SPEED, HOME, OPEN
+from sim.kinematics import Vector, forward, inverse
+from sim.scene import TABLE, Fact, Item, Pose, Scene, Skill
+from sim.state import SymbolicState, free_slot
+
+if TYPE_CHECKING:
+    from sim.world import World
+
+_TRANSIT = 0.25  # m: every motion across the table has the grasp point at least this high
+_NEAR = 0.06  # m above the grasp: from here the motion is straight down
+_HIGHEST = 2  # objects below the one that is put on top
+_SPARE = 0.026  # m: how much wider than the object the gripper opens near others
+_RELEASE = 0.016  # m: how much it opens to let go
+_CLOSE_STEPS, _RELEASE_STEPS, _REST_STEPS = 24, 12, 6
+_TRIES = 3
+_SPOT_GAP, _SPOT_WALL = 0.085, 0.055  # m from a spot to other objects and to receptacles
+# Table spots in the order in which they are taken: the edge near the front camera first
+_SPOTS = tuple((x, y) for x in (0.65, 0.58, 0.51, 0.44, 0.37) for y in (0.0, -0.08, 0.08, -0.16, 0.16, -0.225, 0.225))
+
+
+@dataclass(frozen=True)
+class SkillResult:
+    """Whether the skill's outcome was reached, and otherwise why not."""
+
+    ok: bool
+    detail: str = ""
+
+
+# ---- what is possible
+
+
+def legal(world: "World") -> list[Skill]:
+    """All skills that are possible now, in the scene's order."""
+    now = world.state()
+    held = now.held
+    if held is None:
+        return [Skill("pick", i.name) for i in world.scene.items if _why_no_pick(world, now, i.name) is None]
+    targets = [TABLE, *(i.name for i in world.scene.items), *(r.name for r in world.scene.receptacles)]
+    return [
+        Skill("place", held, target)
+        for target in targets
+        if _why_no_place(world, now, held, target) is None
+    ]
+
+
+def why_illegal(world: "World", skill: Skill) -> str | None:
+    """Why a skill is impossible now, in words; None when it is possible."""
+    now = world.state()
+    if skill.object not in {item.name for item in world.scene.items}:
+        return f"there is no {skill.object}"
+    if skill.verb == "pick":
+        return _why_no_pick(world, now, skill.object)
+    if skill.verb == "place":
+        return _why_no_place(world, now, skill.object, skill.target)
+    return f"unknown verb {skill.verb!r}; expected pick or place"
+
+
+def _why_no_pick(world: "World", now: SymbolicState, name: str) -> str | None:
+    if now.held is not None:
+        return f"the gripper holds the {now.held}"
+    fact = now.of(name)
+    if fact.relation not in ("on", "in"):
+        return f"the {name} is {fact.relation}"
+    if (above := now.above(name)) is not None:
+        return f"the {above} stands on the {name}"
+    if inverse(np.array(world.pose(name).position), 0.0) is None:
+        return f"the {name} is out of reach"
+    return None
+
+
+def _why_no_place(world: "World", now: SymbolicState, name: str, target: str) -> str | None:
+    if now.held != name:
+        return f"the gripper does not hold the {name}"
+    if target == TABLE:
+        return None if _free_spot(world, name) is not None else "the table is full"
+    if world.scene.receptacle(target) is not None:
+        return f"the {target} is full" if target in now.full else None
+    if target == name or target not in {item.name for item in world.scene.items}:
+        return f"there is no {target} to place it on"
+    if world.scene.item(target).kind != "block":
+        return f"nothing stands safely on the {target}"
+    if (above := now.above(target)) is not None:
+        return f"the {above} stands on the {target}"
+    if now.of(target).relation not in ("on", "in"):
+        return f"the {target} is {now.of(target).relation}"
+    below, ground = now.level(target)
+    if below >= _HIGHEST:
+        return f"the tower under the {target} is too high"
+    receptacle = world.scene.receptacle(ground)
+    if receptacle is not None and receptacle.wall_height > 0:
+        return f"the {target} is inside the {ground}"
+    return None
+
+
+# ---- where things go
+
+
+def carry_pose(item: Item) -> Pose:
+    """Nominal pose of an item in the gripper at the end of a pick."""
+    x, y, z = CARRY_POINT
+    return Pose.upright(float(x), float(y), float(z) - _grasp_lift(item), 0.0)
+
+
+def place_pose(world: "World", name: str, target: str) -> Pose:
+    """Where a legal place puts the object: a function of the state."""
+    half = world.scene.item(name).size / 2
+    receptacle = world.scene.receptacle(target)
+    if target == TABLE:
+        spot = _free_spot(world, name)
+        if spot is None:
+            raise ValueError(f"no free spot on the table for the {name}")
+        return Pose.upright(*spot, half)
+    if receptacle is not None:
+        slot = free_slot(receptacle, _poses(world), name)
+        if slot is None:
+            raise ValueError(f"the {target} is full")
+        return Pose.upright(*receptacle.slot(slot), receptacle.floor + half, receptacle.yaw)
+    below = world.pose(target)
+    x, y, z = below.position
+    return Pose.upright(x, y, z + world.scene.item(target).size / 2 + half, _quarter(below.yaw))
+
+
+def _poses(world: "World") -> dict[str, Pose]:
+    return {item.name: world.pose(item.name) for item in world.scene.items}
+
+
+def _free_spot(world: "World", name: str) -> tuple[float, float] | None:
+    others = [p.position for n, p in _poses(world).items() if n != name]
+    for x, y in _SPOTS:
+        if all(math.hypot(x - o[0], y - o[1]) >= _SPOT_GAP for o in others) and all(
+            r.outside(x, y) >= _SPOT_WALL for r in world.scene.receptacles
+        ):
+            return (x, y)
+    return None
+
+
+def _grasp_lift(item: Item) -> float:
+    """How far above an item's centre it is grasped, m."""
+    return 0.1 * item.size
+
+
+def _quarter(yaw: float) -> float:
+    """The same turn of a cube, within 45 degrees of zero."""
+    return (yaw + math.pi / 4) % (math.pi / 2) - math.pi / 4
+
+
+# ---- doing it
+
+
+def execute(world: "World", skill: Skill) -> SkillResult:
+    """Carry out a skill; refuse one that is impossible. See the module's docstring."""
+    reason = why_illegal(world, skill)
+    if reason is not None:
+        return SkillResult(False, reason)
+    if skill.verb == "pick":
+        return _pick(world, skill.object)
+    return _place(world, skill.object, skill.target)
+
+
+def _pick(world: "World", name: str) -> SkillResult:
+    for _ in range(_TRIES):
+        if not _grasp(world, name):
+            break
+        if world.state().held == name:
+            return SkillResult(True)
+        _go_home(world)
+        if _why_no_pick(world, world.state(), name) is not None:
+            break
+    _go_home(world)
+    return SkillResult(False, f"the {name} slipped: it is {world.state().of(name).relation}")
+
+
+def _place(world: "World", name: str, target: str) -> SkillResult:
+    goal = place_pose(world, name, target)
+    wanted = Fact(name, "in" if world.scene.receptacle(target) else "on", target)
+    for _ in range(_TRIES):
+        _release(world, name, goal)
+        now = world.state()
+        if now.of(name) == wanted:
+            return SkillResult(True)
+        if _why_no_pick(world, now, name) is not None or not _pick(world, name).ok:
+            break
+    now = world.state()
+    if now.held is not None:
+        _go_home(world)
+    return SkillResult(now.of(name) == wanted, f"the {name} is {now.of(name).relation} {now.of(name).target}")
+
+
+def _grasp(world: "World", name: str) -> bool:
+    """Reach, close, lift, bring to the carry pose. False: out of reach."""
+    arm, item, pose = world.arm, world.scene.item(name), world.pose(name)
+    x, y, z = pose.position
+    yaws = _grasp_yaws(item, pose)
+    yaw = _clearest(world.scene, _poses(world), name, (x, y, z), yaws)
+    path = _descent(np.array([x, y, z + _grasp_lift(item)]), yaw)
+    if path is None:
+        return False
+    arm.grip(min(OPEN, item.size + _SPARE), 0)
+    for joints in path:
+        arm.move(joints, FREE_SPEED)
+    arm.grip(item.size - 0.012, _CLOSE_STEPS)
+    for joints in reversed(path[:-1]):
+        arm.move(joints, CARRY_SPEED)
+    arm.move(CARRY, CARRY_SPEED)
+    _rest(world)
+    return True
+
+
+def _release(world: "World", name: str, goal: Pose) -> None:
+    """Bring the held object to a pose, let go, go home."""
+    arm, item = world.arm, world.scene.item(name)
+    tool = forward(arm.joints())[0]
+    held = world.pose(name)
+    offset = tool[:3, :3].T @ (np.array(held.position) - tool[:3, 3])
+    yaws = [goal.yaw] if _in_receptacle(world, goal) else [goal.yaw, goal.yaw + math.pi / 2]
+    yaw = _clearest(world.scene, _poses(world), name, goal.position, yaws)
+    turn = np.array([[math.cos(yaw), math.sin(yaw)], [math.sin(yaw), -math.cos(yaw)]])
+    x, y = np.array(goal.position[:2]) - turn @ offset[:2]
+    z = goal.position[2] + offset[2] + 0.0015
+    path = _descent(np.array([x, y, z]), yaw)
+    if path is None:
+        raise ValueError(f"no way to put the {name} at {goal.position}")
+    for joints in path:
+        arm.move(joints, CARRY_SPEED)
+    arm.grip(arm.opening() + _RELEASE, _RELEASE_STEPS)
+    for joints in reversed(path[:-1]):
+        arm.move(joints, FREE_SPEED)
+    _go_home(world)
+
+
+def _go_home(world: "World") -> None:
+    world.arm.width = OPEN
+    world.arm.move(HOME, FREE_SPEED)
+    _rest(world)
+
+
+def _rest(world: "World") -> None:
+    """Wait until nothing moves, a quarter of a second at most."""
+    for _ in range(10):
+        for _ in range(_REST_STEPS):
+            world.step()
+        if all(
+            math.hypot(*world.bullet.getBaseVelocity(world.bodies[item.name])[0]) < 0.01
+            for item in world.scene.items
+        ):
+            return
+
+
+def _descent(point: Vector, yaw: float) -> list[Vector] | None:
+    """Joint angles over, near and at a grasp point; None when one is out of reach."""
+    x, y, z = point
+    path = [inverse(np.array([x, y, h]), yaw) for h in (max(_TRANSIT, z + _NEAR), z + _NEAR, z)]
+    return None if any(joints is None for joints in path) else path  # type: ignore[return-value]
+
+
+def _in_receptacle(world: "World", goal: Pose) -> bool:
+    return any(r.outside(*goal.position[:2]) == 0 for r in world.scene.receptacles)
+
+
+def _grasp_yaws(item: Item, pose: Pose) -> list[float]:
+    """Turns of the gripper that grasp an item squarely."""
+    if item.kind == "block":
+        return [_quarter(pose.yaw), _quarter(pose.yaw) + math.pi / 2]
+    return [math.radians(angle) for angle in (0, 90, 30, -30, 60, -60)]
+
+
+def _clearest(
+    scene: Scene,
+    poses: dict[str, Pose],
+    name: str,
+    at: tuple[float, float, float],
+    yaws: Iterable[float],
+) -> float:
+    """The first turn whose fingers have a centimetre of room, or the one with most."""
+    room = {yaw: _room(scene, poses, name, at, yaw) for yaw in yaws}
+    return next((yaw for yaw, free in room.items() if free > 0.010), max(room, key=lambda y: room[y]))
+
+
+def _room(
+    scene: Scene, poses: dict[str, Pose], name: str, at: tuple[float, float, float], yaw: float
+) -> float:
+    """Distance from the fingers around an object to whatever else is there, m."""
+    x, y, z = at
+    half, nearest = scene.item(name).size / 2, 1.0
+    for reach in (half + 0.014, half + 0.030):
+        for sign in (-1, 1):
+            px, py = x + sign * reach * math.sin(yaw), y - sign * reach * math.cos(yaw)
+            for other in scene.items:
+                ox, oy, oz = poses[other.name].position
+                if other.name != name and oz + other.size / 2 > z - 0.015:
+                    nearest = min(nearest, math.hypot(px - ox, py - oy) - 0.6 * other.size - 0.010)
+            for r in scene.receptacles:
+                if r.wall_height > z - 0.010:
+                    u, v = r.local(px, py)
+                    inner = min(r.half[0] - abs(u), r.half[1] - abs(v))
+                    gap = inner if r.outside(x, y) == 0 else r.outside(px, py)
+                    nearest = min(nearest, gap - 0.010)
+    return nearest

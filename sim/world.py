@@ -1,0 +1,205 @@
+"""One scene in one physics client: reset, step, look, act, remember and return.
+
+Time is counted in steps of 1/240 s. Every reset starts from an empty simulation, so the same
+(family, seed) and the same skills give the same bits in every process. Knows no planner.
+"""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from emu_planner.plan.frame import Camera, Frame, Observation
+from sim import bodies, skills, state, tasks
+from sim.arm import CARRY, HOME, OPEN, Arm
+from sim.bullet import Bullet
+from sim.camera import render
+from sim.kinematics import Vector
+from sim.scene import Pose, Scene, Skill
+
+STEPS_PER_SECOND = 240
+_SETTLE_STEPS = 12
+
+
+@dataclass(frozen=True)
+class Snapshot:
+    """A world's whole state, to be given back to `restore` and at last to `forget`."""
+
+    bullet_id: int
+    steps: int
+    target: Vector
+    width: float
+
+
+class World:
+    """A robot at a table. `reset` first; `close` at the end, or use it as a context manager.
+
+    Args:
+        on_step: called after every step of physics; a live camera hooks in here.
+    """
+
+    scene: Scene
+    arm: Arm
+
+    def __init__(self, on_step: Callable[[], None] | None = None) -> None:
+        self.bullet = Bullet()
+        self.on_step = on_step
+        self.steps = 0
+        # Bullet's number of each item and container, by name
+        self.bodies: dict[str, int] = {}
+
+    def __enter__(self) -> "World":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """End the physics client."""
+        self.bullet.close()
+
+    # ---- time
+
+    def reset(self, family: str, seed: int) -> Scene:
+        """Build the scene of that family and seed; the arm is at home."""
+        return self.build(tasks.make_scene(family, seed))
+
+    def build(self, scene: Scene) -> Scene:
+        """Build a scene from its description and let it settle."""
+        bullet = self.bullet
+        bullet.resetSimulation()
+        bullet.setGravity(0, 0, -9.81)
+        bullet.setTimeStep(1 / STEPS_PER_SECOND)
+        bullet.setPhysicsEngineParameter(deterministicOverlappingPairs=1, numSolverIterations=50)
+        self.scene, self.steps = scene, 0
+        self.table = bodies.table(bullet, scene.look.table_rgb)
+        self.arm = Arm(bullet, self.step)
+        self.bodies = {r.name: bodies.receptacle(bullet, r) for r in scene.receptacles}
+        self.bodies |= {item.name: bodies.item(bullet, item) for item in scene.items}
+        for _ in range(_SETTLE_STEPS):
+            self.step()
+        return scene
+
+    def step(self) -> None:
+        """One step of physics, 1/240 s."""
+        self.bullet.stepSimulation()
+        self.steps += 1
+        if self.on_step is not None:
+            self.on_step()
+
+    @property
+    def time_s(self) -> float:
+        """Simulated time since the reset."""
+        return self.steps / STEPS_PER_SECOND
+
+    # ---- what is true, what is seen
+
+    def state(self) -> state.SymbolicState:
+        """Where everything is, read from exact physics; changes nothing."""
+        return state.read(self)
+
+    def success(self) -> dict[str, bool]:
+        """Is the task done? Named conditions; done when all are true."""
+        return tasks.success(self.scene, self.state())
+
+    def pose(self, name: str) -> Pose:
+        """Present pose of an item."""
+        return Pose(*self.bullet.getBasePositionAndOrientation(self.bodies[name]))
+
+    def cameras(self) -> tuple[Camera, ...]:
+        """The two cameras with their intrinsics."""
+        return tuple(view.camera for view in self.scene.look.views)
+
+    def observation(self) -> Observation:
+        """Both cameras' frames now; stamped in simulated seconds, numbered by step."""
+        look = self.scene.look
+        frames = tuple(render(self.bullet, view, look, self.time_s) for view in look.views)
+        return Observation(frames, self.steps)
+
+    def view(self, name: str) -> Frame:
+        """One camera's frame now."""
+        view = next(v for v in self.scene.look.views if v.name == name)
+        return render(self.bullet, view, self.scene.look, self.time_s)
+
+    def picture(self) -> NDArray[np.uint8]:
+        """Both views side by side, front | side: [192, 384, 3] uint8."""
+        return np.concatenate([frame.rgb for frame in self.observation().frames], axis=1)
+
+    # ---- acting
+
+    def legal_skills(self) -> list[Skill]:
+        """All skills that are possible in the present state, distractors included."""
+        return skills.legal(self)
+
+    def execute(self, skill: Skill) -> skills.SkillResult:
+        """Carry out one skill. One that is not legal now is refused and moves nothing."""
+        return skills.execute(self, skill)
+
+    # ---- remembering
+
+    def snapshot(self) -> Snapshot:
+        """Remember everything, exactly; held objects stay held. Costs memory until `forget`."""
+        return Snapshot(self.bullet.saveState(), self.steps, self.arm.target.copy(), self.arm.width)
+
+    def restore(self, snapshot: Snapshot) -> None:
+        """Return to a snapshot of this world since its last reset; it can be used again."""
+        self.bullet.restoreState(stateId=snapshot.bullet_id)
+        self.steps = snapshot.steps
+        self.arm.target, self.arm.width = snapshot.target.copy(), snapshot.width
+        self.arm.drive()
+
+    def forget(self, snapshot: Snapshot) -> None:
+        """Free a snapshot's memory."""
+        self.bullet.removeState(snapshot.bullet_id)
+
+    def mirror(self, other: "World") -> None:
+        """Become what another world is now: its scene, and every pose, speed and motor target."""
+        if getattr(self, "scene", None) != other.scene:
+            self.build(other.scene)
+        for name in (item.name for item in self.scene.items):
+            body, twin = self.bodies[name], other.bodies[name]
+            place = other.bullet.getBasePositionAndOrientation(twin)
+            self.bullet.resetBasePositionAndOrientation(body, *place)
+            self.bullet.resetBaseVelocity(body, *other.bullet.getBaseVelocity(twin))
+        for joint in range(self.bullet.getNumJoints(self.arm.body)):
+            angle, speed = other.bullet.getJointState(other.arm.body, joint)[:2]
+            self.bullet.resetJointState(self.arm.body, joint, angle, speed)
+        self.arm.target, self.arm.width = other.arm.target.copy(), other.arm.width
+        self.arm.drive()
+        self.steps = other.steps
+
+    # ---- imagining, without physics
+
+    def pose_state(
+        self,
+        poses: Mapping[str, Pose | None],
+        arm: str = "home",
+        width: float = OPEN,
+    ) -> None:
+        """Put items and arm somewhere without physics, to render a state that never was.
+
+        Nothing is checked: items may float, overlap or vanish. Take a snapshot first and restore
+        it afterwards; `state()` reads such a state like any other.
+
+        Args:
+            poses: new pose of some items; None lets an item vanish. Others stay.
+            arm: "home" or "carry".
+            width: between the fingers, m.
+        """
+        for name, pose in poses.items():
+            pose = pose or Pose.upright(0.0, 0.0, -5.0)
+            body = self.bodies[name]
+            self.bullet.resetBasePositionAndOrientation(body, pose.position, pose.quaternion)
+            self.bullet.resetBaseVelocity(body, (0, 0, 0), (0, 0, 0))
+        self.arm.pose({"home": HOME, "carry": CARRY}[arm], width)
+
+    def imagine(self, skill: Skill) -> None:
+        """Put the world into the state that a legal skill should lead to, without physics."""
+        item = self.scene.item(skill.object)
+        if skill.verb == "pick":
+            self.pose_state({item.name: skills.carry_pose(item)}, "carry", item.size)
+        else:
+            self.pose_state({item.name: skills.place_pose(self, item.name, skill.target)})
+
+

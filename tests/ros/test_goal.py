@@ -1,0 +1,346 @@
+"""The logic of one goal and the cameras' feed, without any ROS graph."""
+
+import threading
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass, field, replace
+
+import numpy as np
+import pytest
+
+from emu_planner.plan import (
+    ErrorCode,
+    Event,
+    FinishReason,
+    Frame,
+    Generation,
+    Outcome,
+    PlanComplete,
+    PlanError,
+    PlanStarted,
+    Stop,
+    Task,
+)
+from emu_planner.ros.feed import CameraFeed, FreshFrames
+from emu_planner.ros.goal import PlanGoal
+from emu_planner.ros.states import (
+    Decision,
+    Ending,
+    Feedback,
+    GoalLimits,
+    GoalRequest,
+    Phase,
+    PlannedStep,
+    PlanView,
+    Result,
+    Review,
+    StaleEpochError,
+    StepState,
+    WrongStateError,
+)
+from tests.fakes import FakePlanner
+
+LIMITS = GoalLimits(
+    observation_timeout_s=5.0,
+    observation_max_age_s=60.0,
+    subgoal_validity_s=60.0,
+    review_timeout_s=60.0,
+    max_failures=2,
+)
+
+
+def picture(camera: str = "cam", stamp_s: float = 1.0) -> Frame:
+    return Frame(np.zeros((4, 4, 3), np.uint8), camera, stamp_s)
+
+
+@dataclass
+class Diary:
+    """A Listener that remembers, and can be waited on."""
+
+    offers: list[PlannedStep] = field(default_factory=list)
+    made: list[PlannedStep] = field(default_factory=list)
+    feedback: list[Feedback] = field(default_factory=list)
+    results: list[Result] = field(default_factory=list)
+    news: threading.Condition = field(default_factory=threading.Condition)
+
+    def plan_changed(self, plan: PlanView) -> None:
+        pass
+
+    def step_made(self, plan: PlanView, made: PlannedStep) -> None:
+        self._add(self.made, made)
+
+    def step_offered(self, plan: PlanView, offered: PlannedStep) -> None:
+        self._add(self.offers, offered)
+
+    def progressed(self, plan: PlanView, feedback: Feedback) -> None:
+        self._add(self.feedback, feedback)
+
+    def ended(self, result: Result) -> None:
+        self._add(self.results, result)
+
+    def _add(self, entries: list, entry: object) -> None:
+        with self.news:
+            entries.append(entry)
+            self.news.notify_all()
+
+    def wait(self, condition) -> None:
+        with self.news:
+            assert self.news.wait_for(condition, 20.0), "waited in vain"
+
+    def offer(self, count: int) -> PlannedStep:
+        """The count-th step on offer."""
+        approved = lambda: [o for o in self.offers if o.state is StepState.APPROVED]  # noqa: E731
+        self.wait(lambda: len(approved()) >= count)
+        return approved()[count - 1]
+
+    def phase(self, phase: Phase) -> None:
+        self.wait(lambda: any(f.phase is phase for f in self.feedback))
+
+
+class Work:
+    """A goal in its thread."""
+
+    def __init__(self, planner=None, *, frames: bool = True, limits: GoalLimits = LIMITS, **request):
+        self.diary, self.feed = Diary(), CameraFeed(("cam",))
+        if frames:
+            self.feed.put(picture())
+        request = {
+            "plan_id": bytes(16),
+            "task": Task("do it"),
+            "review": Review.NONE,
+            "closed_loop": True,
+            "time_limit_s": 60.0,
+            "cameras": ("cam",),
+            **request,
+        }
+        epochs = iter(range(1, 1000))
+        self.goal = PlanGoal(
+            planner or FakePlanner(),
+            self.feed,
+            GoalRequest(**request),
+            limits=limits,
+            listener=self.diary,
+            next_epoch=lambda: next(epochs),
+            now_s=lambda: 100.0,
+        )
+        self.thread = threading.Thread(target=self.goal.run, daemon=True)
+        self.thread.start()
+
+    def report(self, step: PlannedStep, outcome: Outcome, detail: str = "") -> None:
+        self.goal.report(step.epoch, step.step.index, outcome, detail)
+
+    def result(self) -> Result:
+        self.diary.wait(lambda: self.diary.results)
+        assert len(self.diary.results) == 1
+        return self.diary.results[0]
+
+
+def test_open_loop_takes_all_steps_of_one_plan():
+    work = Work(closed_loop=False)
+    result = work.result()
+    assert (result.ending, result.plan.finish) == (Ending.COMPLETE, "stop")
+    assert [made.step.index for made in result.plan.steps] == [0, 1, 2]
+    assert work.diary.offers == [], "nothing waits for outcomes, so nothing is on offer"
+
+
+def test_history_and_pictures_go_into_the_next_plan():
+    seen = []
+
+    class Recorder:
+        def plan(self, task, frames, history=(), *, stop=None) -> Iterator[Event]:
+            seen.append((task, frames.newest(), tuple(history)))
+            return FakePlanner().plan(task, frames, history, stop=stop)
+
+    work = Work(Recorder(), task=Task("do it", Generation(max_subgoals=2)))
+    first = work.diary.offer(1)
+    work.report(first, Outcome.STARTED)
+    work.report(first, Outcome.FAILED, "slipped")
+    work.feed.put(picture(stamp_s=1.0))
+    work.diary.wait(lambda: [f.phase for f in work.diary.feedback].count(Phase.CONNECTING) == 2)
+    time.sleep(0.1)
+    assert len(seen) == 1, "a picture from before the outcome does not count"
+    work.feed.put(picture(stamp_s=900.0))
+    second = work.diary.offer(2)
+    task, observation, history = seen[1]
+    assert task.generation.max_subgoals == 1
+    assert observation.stamp_s == 900.0
+    assert [(past.step, past.outcome, past.detail) for past in history] == [
+        (first.step, Outcome.FAILED, "slipped")
+    ]
+    assert (second.step.index, second.epoch > first.epoch) == (1, True)
+    work.report(second, Outcome.SUCCEEDED)
+    assert work.result().plan.finish == "length"
+
+
+def test_failures_in_a_row_end_it_but_a_success_between_forgives():
+    work = Work()
+    outcomes = [Outcome.FAILED, Outcome.SUCCEEDED, Outcome.FAILED, Outcome.FAILED]
+    for count, outcome in enumerate(outcomes, start=1):
+        work.report(work.diary.offer(count), outcome)
+        work.feed.put(picture(stamp_s=1000.0 * count))
+    result = work.result()
+    assert result.ending is Ending.OUTCOME_FAILED
+    assert len(result.plan.steps) == 4
+
+
+def test_an_edited_step_is_what_the_history_tells():
+    work = Work(review=Review.FIRST)
+    work.diary.phase(Phase.WAITING_REVIEW)
+    made = work.diary.made[0]
+    with pytest.raises(StaleEpochError):
+        work.goal.review(made.epoch + 1, 0, Decision.APPROVE)
+    with pytest.raises(ValueError, match="new words"):
+        work.goal.review(made.epoch, 0, Decision.EDIT, "  ")
+    work.goal.review(made.epoch, 0, Decision.EDIT, "my words")
+    offered = work.diary.offer(1)
+    assert (offered.step.subgoal, offered.original) == ("my words", made.step.subgoal)
+    with pytest.raises(WrongStateError):
+        work.goal.review(offered.epoch, 0, Decision.APPROVE)
+    work.report(offered, Outcome.SUCCEEDED)
+    work.feed.put(picture(stamp_s=1000.0))
+    work.diary.offer(2)
+    assert work.goal._history[0].step.subgoal == "my words"
+
+
+def test_a_review_that_never_comes():
+    work = Work(review=Review.EACH, limits=replace(LIMITS, review_timeout_s=0.05))
+    assert work.result().ending is Ending.REVIEW_TIMEOUT
+
+
+def test_a_step_that_nobody_starts_expires():
+    work = Work(limits=replace(LIMITS, subgoal_validity_s=0.05))
+    assert work.result().ending is Ending.OUTCOME_FAILED
+    states = [offer.state for offer in work.diary.offers]
+    assert states == [StepState.APPROVED, StepState.EXPIRED] * 2
+    epochs = [offer.epoch for offer in work.diary.offers]
+    assert epochs == sorted(set(epochs))
+
+
+def test_a_started_step_does_not_expire():
+    work = Work(limits=replace(LIMITS, subgoal_validity_s=0.5))
+    offered = work.diary.offer(1)
+    work.report(offered, Outcome.STARTED)
+    time.sleep(0.7)
+    work.report(offered, Outcome.SUCCEEDED)
+    assert work.diary.offers[-1].state is StepState.SUCCEEDED
+
+
+@pytest.mark.parametrize("phase", [Phase.GENERATING_TEXT, Phase.WAITING_REVIEW, Phase.WAITING_OUTCOME])
+def test_the_result_is_there_when_end_returns_whatever_it_waited_for(phase: Phase):
+    review = Review.EACH if phase is Phase.WAITING_REVIEW else Review.NONE
+    delay_s = 0.05 if phase is Phase.GENERATING_TEXT else 0.0
+    work = Work(FakePlanner(token_delay_s=delay_s), review=review)
+    work.diary.phase(phase)
+    work.goal.end(Ending.CANCELED)
+    assert work.diary.results[0].plan.ending is Ending.CANCELED
+    told = len(work.diary.feedback)
+    work.thread.join(20.0)
+    assert not work.thread.is_alive()
+    assert len(work.diary.feedback) == told, "after the result nothing follows"
+    work.goal.end(Ending.FAILED)
+    assert len(work.diary.results) == 1, "the first result stands"
+
+
+def test_a_planner_that_hangs_does_not_delay_the_result():
+    release = threading.Event()
+
+    class Hangs:
+        def plan(self, task, frames, history=(), *, stop=None) -> Iterator[Event]:
+            release.wait(30.0)
+            yield PlanComplete(FinishReason.INTERRUPTED)
+
+    work = Work(Hangs(), time_limit_s=0.1)
+    result = work.result()
+    assert (result.ending, result.error) == (Ending.FAILED, ErrorCode.TIMEOUT)
+    release.set()
+    work.thread.join(20.0)
+    assert not work.thread.is_alive()
+
+
+def test_no_picture_is_an_error_with_words():
+    class Short:
+        def plan(self, task, frames, history=(), *, stop=None) -> Iterator[Event]:
+            yield from FakePlanner(frame_timeout_s=0.0).plan(task, frames, history, stop=stop)
+
+    work = Work(Short(), frames=False, limits=replace(LIMITS, observation_timeout_s=0.05))
+    result = work.result()
+    assert result.error is ErrorCode.STALE_OBSERVATION
+    assert "cam" in result.message
+
+
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
+def test_a_defect_in_the_planner_ends_the_goal():
+    class Broken:
+        def plan(self, task, frames, history=(), *, stop=None) -> Iterator[Event]:
+            raise ZeroDivisionError("oh")
+
+    work = Work(Broken())
+    result = work.result()
+    work.thread.join(20.0)
+    assert (result.error, "oh" in result.message) == (ErrorCode.INTERNAL, True)
+
+
+@pytest.mark.parametrize(
+    ("finish", "code"),
+    [
+        (FinishReason.TIMEOUT, ErrorCode.TIMEOUT),
+        (FinishReason.INTERRUPTED, ErrorCode.SERVER_UNAVAILABLE),
+    ],
+)
+def test_a_plan_that_ends_unasked_is_a_failure(finish: FinishReason, code: ErrorCode):
+    class Ends:
+        def plan(self, task, frames, history=(), *, stop=None) -> Iterator[Event]:
+            yield PlanStarted(0, 0)
+            yield PlanComplete(finish)
+
+    result = Work(Ends()).result()
+    assert (result.error, result.plan.finish) == (code, finish.value)
+
+
+def test_the_feed_keeps_the_newest_of_each_camera():
+    feed = CameraFeed(("a", "b"))
+    for number in range(5):
+        feed.put(picture("a", 10.0 + number))
+    feed.put(picture("b", 3.0))
+    assert [frame.stamp_s for frame in feed.take(("b", "a")).frames] == [3.0, 14.0]
+    counts = feed.counts()
+    assert (counts.received, counts.sent, counts.superseded) == (6, 2, 4)
+    feed.clear()
+    with pytest.raises(PlanError):
+        feed.take(("a",))
+
+
+def test_fresh_frames_wait_for_every_camera():
+    feed, stop = CameraFeed(("a", "b")), Stop()
+    frames = FreshFrames(feed, ("a", "b"), 60.0, {"a": 5.0, "b": 5.0}, stop)
+    feed.put(picture("a", 6.0))
+    feed.put(picture("b", 5.0))
+    with pytest.raises(PlanError, match=r"\['b'\]"):
+        frames.newest(0.05)
+    feed.put(picture("b", 5.1))
+    assert frames.newest().stamp_s == 5.1
+
+
+def test_fresh_frames_refuse_a_camera_that_died():
+    feed = CameraFeed(("a",))
+    feed.put(picture("a"))
+    time.sleep(0.05)
+    with pytest.raises(PlanError, match="no fresh picture"):
+        FreshFrames(feed, ("a",), 0.01, {}, Stop()).newest(0.0)
+
+
+def test_a_stop_ends_the_wait_for_a_picture():
+    stop = Stop()
+    threading.Timer(0.05, stop.request).start()
+    with pytest.raises(PlanError):
+        FreshFrames(CameraFeed(("a",)), ("a",), 60.0, {}, stop).newest(3600.0)
+
+
+def test_the_moment_is_on_each_cameras_own_clock():
+    feed = CameraFeed(("a", "b"))
+    feed.put(picture("a", 5.0))
+    feed.put(picture("b", 1e9))
+    time.sleep(0.02)
+    moment = feed.moment()
+    assert 5.02 <= moment["a"] < 7.0
+    assert 1e9 + 0.02 <= moment["b"] < 1e9 + 2.0

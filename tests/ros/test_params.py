@@ -1,0 +1,94 @@
+"""Parameters: described, ranged, read-only, and wrong ones refused with words."""
+
+import pytest
+
+pytest.importorskip("emu_planner_msgs")
+
+import rclpy
+from rclpy.context import Context
+from rclpy.exceptions import ParameterException
+from rclpy.node import Node
+from rclpy.parameter import Parameter
+
+from emu_planner.ros.params import PlannerParams, declare_params
+
+pytestmark = pytest.mark.ros
+
+
+@pytest.fixture(scope="module")
+def context():
+    context = Context()
+    rclpy.init(context=context, domain_id=87)
+    yield context
+    rclpy.shutdown(context=context)
+
+
+def node_with(context: Context, **values) -> Node:
+    overrides = [Parameter(name.replace("__", "."), value=value) for name, value in values.items()]
+    return Node("planner", context=context, parameter_overrides=overrides)
+
+
+def declared(context: Context, **values) -> PlannerParams:
+    return declare_params(node_with(context, **values))
+
+
+def test_defaults(context: Context):
+    params = declared(context)
+    assert [camera.image_topic for camera in params.cameras] == ["front/image_raw", "side/image_raw"]
+    assert [camera.info_topic for camera in params.cameras] == ["front/camera_info", "side/camera_info"]
+
+
+def test_a_camera_of_ones_own(context: Context):
+    values = {"cameras__arm__topic": "hand/rgb/image", "cameras__arm__transport": "compressed"}
+    (camera,) = declared(context, cameras=["arm"], **values).cameras
+    assert camera.image_topic == "hand/rgb/image/compressed"
+    assert camera.info_topic == "hand/rgb/camera_info"
+
+
+def test_every_parameter_is_described_and_read_only(context: Context):
+    node = node_with(context)
+    declare_params(node)
+    names = [
+        name for name in node._parameters if name not in ("use_sim_time", "start_type_description_service")
+    ]
+    assert len(names) > 15
+    for name in names:
+        descriptor = node.describe_parameter(name)
+        assert descriptor.description, name
+        assert descriptor.read_only, name
+        if isinstance(node.get_parameter(name).value, float):
+            assert descriptor.floating_point_range, name
+    (answer,) = node.set_parameters([Parameter("server", value="elsewhere:1")])
+    assert not answer.successful
+
+
+@pytest.mark.parametrize(
+    ("values", "words"),
+    [
+        ({"cameras": ["a", "a"]}, "different names"),
+        ({"cameras": [""]}, "different names"),
+        ({"server": ""}, "server is empty"),
+        ({"frame_encoding": "gif"}, "gif"),
+        ({"cameras__front__transport": "theora"}, "theora"),
+    ],
+)
+def test_values_that_do_not_fit(context: Context, values: dict, words: str):
+    with pytest.raises(ValueError, match=words):
+        declared(context, **values)
+
+
+@pytest.mark.parametrize(
+    "values",
+    [
+        {"subgoal_validity": 0.0},
+        {"subgoal_validity": float("nan")},
+        {"connect_timeout": float("inf")},
+        {"connect_timeout": -1.0},
+        {"connect_timeout": "soon"},
+        {"max_failures": 0},
+        {"jpeg_quality": 101},
+    ],
+)
+def test_values_out_of_range_or_of_another_type(context: Context, values: dict):
+    with pytest.raises(ParameterException):
+        declared(context, **values)

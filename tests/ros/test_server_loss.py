@@ -1,0 +1,40 @@
+"""The service dies during a plan, and comes back; the node stays."""
+
+import signal
+import time
+
+import pytest
+
+pytest.importorskip("emu_planner_msgs")
+
+from emu_planner_msgs.action import PlanTask
+from emu_planner_msgs.msg import PlannerStatus
+
+from tests.ros.rig import ABORTED, OK, free_port, running_rig, stop_process, until
+
+pytestmark = pytest.mark.ros
+
+
+def test_a_killed_service_ends_the_goal_and_the_next_one_works_after_it_is_back():
+    with running_rig(85) as rig:
+        port = free_port()
+        service = rig.start_service(port)
+        rig.start_camera()
+        node = rig.start_node(server=f"127.0.0.1:{port}")
+        assert rig.goal("warm up").result()[0] == OK
+        run = rig.goal("count slowly")
+        until(lambda: run.saw(PlanTask.Feedback.PHASE_GENERATING_KEYFRAME), "a plan in work")
+        killed_s = time.monotonic()
+        stop_process(service, signal.SIGKILL)
+        status, result = run.result()
+        took_s = time.monotonic() - killed_s
+        assert (status, result.error_code) == (ABORTED, PlanTask.Result.SERVER_UNAVAILABLE)
+        assert took_s < 5.0, "the interface promises 5 s"
+        assert result.error_msg
+        rig.status(lambda s: s.link == PlannerStatus.LINK_DISCONNECTED)
+        # nobody there: the goal says so too, and does not wait for ever
+        status, result = rig.goal("nobody").result()
+        assert (status, result.error_code) == (ABORTED, PlanTask.Result.SERVER_UNAVAILABLE)
+        rig.start_service(port)
+        assert rig.goal("back again").result()[0] == OK
+        assert node.poll() is None, "the same node"
