@@ -10,7 +10,7 @@ import math
 import threading
 import time
 import uuid
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -59,9 +59,10 @@ class GoalClient:
     Args:
         cameras: whose pictures are kept, left to right.
         check: called in every wait; raises when waiting has become pointless.
+        namespace: of the nodes and the cameras' topics.
     """
 
-    def __init__(self, cameras: tuple[str, ...], check: Callable[[], None]) -> None:
+    def __init__(self, cameras: tuple[str, ...], check: Callable[[], None], namespace: str = "") -> None:
         self._cameras, self._check = cameras, check
         self._lock = threading.Lock()  # guards what follows
         self._pictures: dict[str, Image] = {}
@@ -75,7 +76,7 @@ class GoalClient:
         self.phase = ""
         # SIGTERM and Ctrl-C belong to the demo
         rclpy.init(signal_handler_options=SignalHandlerOptions.NO)
-        self._node = Node("operator")
+        self._node = Node("operator", namespace=namespace)
         for camera in cameras:
             self._node.create_subscription(Image, f"{camera}/image_raw", self._keep(camera), NEWEST)
         self._node.create_subscription(Keyframe, "planner/keyframes", self._take_keyframe, ALL)
@@ -132,6 +133,17 @@ class GoalClient:
             request = ChangeState.Request(transition=Transition(id=transition))
             if not self._call(ChangeState, "planner/change_state", request, timeout_s).success:
                 raise DemoError(f"the planner node refuses lifecycle transition {transition}; see its log")
+
+    def wait_for_planner(self, timeout_s: float) -> None:
+        """Until somebody else has activated the planner node. DemoError: nobody does."""
+        deadline = time.monotonic() + timeout_s
+        while True:
+            answer = self._call(GetState, "planner/get_state", GetState.Request(), timeout_s)
+            if answer.current_state.id == State.PRIMARY_STATE_ACTIVE:
+                return
+            if time.monotonic() > deadline:
+                raise DemoError(f"the planner node is {answer.current_state.label}; activate it")
+            time.sleep(0.2)
 
     def evaluate(self, timeout_s: float = _SERVICE_TIMEOUT_S) -> dict[str, Any]:
         """What the simulator says of its scene and of the task: see sim.ros_node."""

@@ -225,6 +225,11 @@ def _check_tensors(folder: Path, expected: Mapping[str, list[int]], found: Mappi
 def _read_vision_config(path: Path) -> VisionConfig:
     """Flat fields as this package writes them, or the published form with a `ddconfig`."""
     values = _read_json(path)
+    if "num_hidden_layers" in values:
+        raise CheckpointError(
+            f"{path.parent} has no vision_tokenizer/; put one there (published apart from the language "
+            "model, as BAAI/Emu3.5-VisionTokenizer)"
+        )
     values = {**values, **values.get("ddconfig", {})}
     if "attn_resolutions" in values:
         deepest = values["resolution"] // 2 ** (len(values["ch_mult"]) - 1)

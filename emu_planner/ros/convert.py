@@ -42,14 +42,15 @@ from emu_planner.ros.states import (
 )
 
 # encoding: bytes a pixel, and where red, green and blue are among them
-_LAYOUTS = {
-    "rgb8": (3, (0, 1, 2)),
-    "bgr8": (3, (2, 1, 0)),
-    "rgba8": (4, (0, 1, 2)),
-    "bgra8": (4, (2, 1, 0)),
-    "mono8": (1, (0, 0, 0)),
-    "8UC3": (3, (2, 1, 0)),
-    "8UC1": (1, (0, 0, 0)),
+_RGB, _BGR, _GREY = slice(0, 3), slice(2, None, -1), [0, 0, 0]
+_LAYOUTS: dict[str, tuple[int, slice | list[int]]] = {
+    "rgb8": (3, _RGB),
+    "bgr8": (3, _BGR),
+    "rgba8": (4, _RGB),
+    "bgra8": (4, _BGR),
+    "mono8": (1, _GREY),
+    "8UC3": (3, _BGR),
+    "8UC1": (1, _GREY),
 }
 # most pixels of a compressed picture
 _MOST_PIXELS = 4096 * 4096

@@ -136,6 +136,12 @@ def test_vision_tokenizer_reads_back_also_alone_and_from_the_published_config(tm
     assert load_vision_tokenizer(alone).config == config
 
 
+def test_a_folder_without_a_vision_tokenizer_says_so(model, tmp_path):
+    save_transformer(model, tmp_path)
+    with pytest.raises(CheckpointError, match="has no vision_tokenizer/"):
+        load_vision_tokenizer(tmp_path)
+
+
 def test_resolve(tmp_path):
     assert resolve(tmp_path) == tmp_path
     with pytest.raises(CheckpointError, match="neither one of"):
