@@ -24,9 +24,11 @@ _ARM_FORCE = [1500.0] * JOINTS  # N m: tracks fast motions; the arm is a means h
 _ARM_GAIN = [0.4] * JOINTS
 _FINGER_FORCE = 40.0  # N
 _FINGER_FRICTION = 2.0
+_PAD = (0.021, 0.016, 0.0538)  # m: a finger's width, thickness and length
 OPEN = 0.08  # m between the fingers
 FREE_SPEED = 0.045  # rad a step: the fastest joint, at the middle of a motion
 CARRY_SPEED = 0.030
+TOUCH_SPEED = 0.012  # on the last centimetres before a grasp or a release, and the first after
 
 _LINK_COLOURS = ("0.93 0.93 0.93 1", "0.35 0.36 0.38 1")  # the arm; hand and fingers
 
@@ -45,6 +47,7 @@ def _light_urdf() -> str:
             visual.extend(copy.deepcopy(part) for part in collision if part.tag in ("origin", "geometry"))
             material = ET.SubElement(visual, "material", name=f"{link.get('name')}_paint")
             ET.SubElement(material, "color", rgba=colour)
+    _simplify_fingers(tree.getroot())
     for mesh in tree.getroot().iter("mesh"):
         name = mesh.get("filename", "").removeprefix("package://")
         mesh.set("filename", os.path.join(folder, name))
@@ -52,6 +55,18 @@ def _light_urdf() -> str:
     path = os.path.join(_light_urdf.folder.name, "panda.urdf")  # type: ignore[attr-defined]
     tree.write(path)
     return path
+
+
+def _simplify_fingers(robot: ET.Element) -> None:
+    """Give the fingers flat pads: Bullet's contacts between a box and the mesh can lock."""
+    for name, side in (("panda_leftfinger", 1), ("panda_rightfinger", -1)):
+        collision = robot.find(f"link[@name='{name}']/collision")
+        if collision is None:
+            raise RuntimeError(f"the Panda of this pybullet_data has no link {name}; install 3.2.5 or later")
+        collision.clear()
+        ET.SubElement(collision, "origin", xyz=f"0 {side * _PAD[1] / 2} {_PAD[2] / 2}", rpy="0 0 0")
+        geometry = ET.SubElement(collision, "geometry")
+        ET.SubElement(geometry, "box", size=" ".join(str(v) for v in _PAD))
 
 
 def _solve(x: float, z: float) -> Vector:
@@ -133,8 +148,11 @@ class Arm:
                 maxVelocity=0.3,
             )
 
-    def move(self, joints: Vector, speed: float = FREE_SPEED) -> None:
-        """Go there in joint space: smooth start and stop, `speed` rad a step at the fastest."""
+    def move(self, joints: Vector, speed: float = FREE_SPEED, tolerance: float = 0.01) -> None:
+        """Go there in joint space: smooth start and stop, `speed` rad a step at the fastest.
+
+        Ends when every joint is within `tolerance` (rad) of its target.
+        """
         start, change = self.target, joints - self.target
         steps = max(4, int(np.ceil(1.5 * np.abs(change).max() / speed)))
         for i in range(1, steps + 1):
@@ -143,7 +161,7 @@ class Arm:
             self.drive(change * (6 * t * (1 - t) / steps * 240.0))
             self._step()
         for _ in range(30):
-            if np.abs(self.joints() - joints).max() < 0.002:
+            if np.abs(self.joints() - joints).max() < tolerance:
                 break
             self._step()
 

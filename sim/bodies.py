@@ -9,6 +9,8 @@ from sim.scene import COLOURS, FLOOR, WALL, Item, Receptacle
 
 _MASS = 0.08  # kg
 _ZONE_HEIGHT = 0.001  # m: thin as paint, thick enough to be drawn over the table
+# A container's floor is darker than its walls, so that an object of the same colour shows on it
+_FLOOR_SHADE = 0.42
 _BOWL_SIDES = 8
 _BOWL_LEAN = 0.40  # rad, outwards
 
@@ -47,7 +49,8 @@ def receptacle(bullet: Bullet, what: Receptacle) -> int:
     """A container that does not move, or a zone that is only paint."""
     centres, halves, turns = _parts(what)
     count = len(halves)
-    rgba = [_shade(what.colour, 0.8 if i == 0 and what.kind != "zone" else 1.0) for i in range(count)]
+    floors = {"zone": 0, "bowl": 4}.get(what.kind, 1)
+    rgba = [_shade(what.colour, _FLOOR_SHADE if i < floors else 1.0) for i in range(count)]
     boxes = [pybullet.GEOM_BOX] * count
     shape = -1
     if what.kind != "zone":

@@ -1,19 +1,22 @@
-"""Interleaved episodes for training: instruction, picture, subgoal, picture, ... in shards.
+"""Write and read interleaved episodes: instruction, picture, subgoal, picture, subgoal, ...
 
-A shard is `shard-N.jsonl` (one record a line) beside `shard-N.frames` (its PNGs, one after the
-other). Both appear whole or not at all, so a reader may begin while the writer still works, and
-a writer that was stopped goes on where it was. Every record can be made again from its seed.
+    python -m sim.data --out DIR --episodes N --first-seed S --workers W
+
+A shard is two files: shard-XXXXX.frames, the pictures as PNG one after the other, and
+shard-XXXXX.jsonl, one record a line with the offsets. The .jsonl appears last and whole, so a
+reader may begin while the writer works, and a writer that is started again goes on where it was.
+Shard k holds the seeds first + k * 200 onwards; families take turns by seed.
 """
 
 import argparse
+import contextlib
 import json
 import multiprocessing
 import os
 import sys
 import time
-from collections import Counter
-from collections.abc import Iterator
-from dataclasses import asdict, dataclass
+from collections.abc import Callable, Iterator
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -21,224 +24,232 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from emu_planner.plan.errors import PlanError
-from sim import language
-from sim.oracle import MOST_STEPS, next_skill
-from sim.scene import training_seed
-from sim.tasks import FAMILIES, ROBOT, generator
+from sim.episode import Episode, ImperfectError, record
+from sim.scene import Fact, Skill, training_seed
+from sim.state import SymbolicState
+from sim.tasks import FAMILIES, ROBOT
 from sim.world import World
 
-Picture = NDArray[np.uint8]
-
-EPISODES_A_SHARD = 100
-# share of episodes in which something else happens before the oracle begins
-PERTURBED = 0.25
-_PNG = [cv2.IMWRITE_PNG_COMPRESSION, 1]
-
-
-@dataclass(frozen=True)
-class RecordedStep:
-    """One subgoal: its words, and the skill that was carried out."""
-
-    subgoal: str
-    skill: str
+SHARD_SEEDS = 200
 
 
 @dataclass(frozen=True)
 class Record:
-    """One episode. Picture i is what the cameras saw before step i; the last one, after all.
+    """One episode on disk. Any suffix of it is a valid sample: see `suffix`."""
 
-    Any suffix is a valid plan: from picture i, the steps from i on.
-    """
-
+    shard: str
     family: str
     seed: int
     robot: str
     instruction: str
-    steps: tuple[RecordedStep, ...]
-    # skills carried out before the first picture
-    before: tuple[str, ...]
-    # where every object is at each picture: object -> "relation target"
-    states: tuple[dict[str, str], ...]
-    # (offset, length) of each picture's PNG in the shard's frames file
-    pictures: tuple[tuple[int, int], ...]
-    shard: str
+    # number of the first step that is left (0: the whole episode)
+    start: int
+    subgoals: tuple[str, ...]
+    skills: tuple[Skill, ...]
+    # (offset, length) in the shard's .frames file; one more than subgoals
+    frames: tuple[tuple[int, int], ...]
+    # symbolic state at each frame
+    states: tuple[SymbolicState, ...]
+    detour: tuple[Skill, ...]
+    success: dict[str, bool]
 
-    @property
-    def frame_count(self) -> int:
-        """How many pictures it has: one more than steps."""
-        return len(self.pictures)
+    def suffix(self, step: int) -> "Record":
+        """The same episode, seen from step `step` on. ValueError: no such step."""
+        if not 0 <= step <= len(self.subgoals):
+            raise ValueError(f"step {step} of an episode with {len(self.subgoals)} steps")
+        return replace(
+            self,
+            start=self.start + step,
+            subgoals=self.subgoals[step:],
+            skills=self.skills[step:],
+            frames=self.frames[step:],
+            states=self.states[step:],
+        )
 
 
 class EpisodeReader:
-    """All finished shards of a folder.
+    """Iterates the records of all finished shards, in order; new shards show up in a new pass."""
 
-    Raises:
-        FileNotFoundError: there is no such folder.
-    """
-
-    def __init__(self, folder: Path) -> None:
-        if not folder.is_dir():
-            raise FileNotFoundError(f"no folder {folder}; make episodes with: emu-planner data sim --out {folder}")
-        self.folder = folder
-        self._frames: dict[str, NDArray[np.uint8]] = {}
+    def __init__(self, folder: str | Path) -> None:
+        self.folder = Path(folder)
+        if not self.folder.is_dir():
+            raise ValueError(f"{self.folder} is no folder; write episodes there with sim.data")
 
     def __iter__(self) -> Iterator[Record]:
         for path in sorted(self.folder.glob("shard-*.jsonl")):
-            for line in path.read_text().splitlines():
-                yield _from_json(json.loads(line))
+            with path.open(encoding="ascii") as lines:
+                for line in lines:
+                    yield _from_json(path.stem, json.loads(line))
 
-    def frame(self, record: Record, index: int) -> Picture:
-        """Picture `index` of a record: [H, W, 3] uint8, all views side by side."""
-        if record.shard not in self._frames:
-            path = self.folder / f"{record.shard}.frames"
-            self._frames[record.shard] = np.memmap(path, dtype=np.uint8, mode="r")
-        offset, length = record.pictures[index]
-        picture = cv2.imdecode(self._frames[record.shard][offset : offset + length], cv2.IMREAD_COLOR)
-        if picture is None:
-            raise ValueError(f"{record.shard}.frames is damaged at byte {offset}; delete the shard, run data sim again")
-        return np.ascontiguousarray(picture[:, :, ::-1])
+    def frame(self, record: Record, index: int) -> NDArray[np.uint8]:
+        """Picture before step `index` of the record (the last: at its end), [192, 384, 3] uint8 RGB."""
+        offset, length = record.frames[index]
+        with (self.folder / f"{record.shard}.frames").open("rb") as file:
+            file.seek(offset)
+            return decode_png(file.read(length))
 
 
-def record_episode(world: World, family: str, seed: int) -> tuple[dict[str, Any], list[Picture]] | str:
-    """One episode by the oracle, perturbed at first in some; or why it was dropped.
+def decode_png(data: bytes) -> NDArray[np.uint8]:
+    """PNG to [H, W, 3] uint8 RGB. ValueError: not a picture."""
+    image = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR)
+    if image is None:
+        raise ValueError(f"{len(data)} bytes are no PNG; the .frames file is damaged, write it again")
+    return np.ascontiguousarray(image[:, :, ::-1]).astype(np.uint8, copy=False)
+
+
+def encode_png(rgb: NDArray[np.uint8]) -> bytes:
+    """[H, W, 3] uint8 RGB to PNG, fast rather than small."""
+    ok, data = cv2.imencode(".png", rgb[:, :, ::-1], [cv2.IMWRITE_PNG_COMPRESSION, 1])
+    if not ok:
+        raise ValueError(f"OpenCV cannot write a PNG of shape {rgb.shape}")
+    return data.tobytes()
+
+
+def family_of(seed: int) -> str:
+    """Which family a training seed draws: they take turns."""
+    return list(FAMILIES)[seed % len(FAMILIES)]
+
+
+def write(
+    out: str | Path,
+    *,
+    episodes: int,
+    first_seed: int = 0,
+    workers: int = 1,
+    log: Callable[[str], None] = lambda _: None,
+) -> dict[str, int]:
+    """Write the episodes of `episodes` seeds, skipping shards that are there already.
+
+    Returns:
+        Counts: seeds, written and dropped (imperfect executions), over all shards.
 
     Raises:
-        ValueError: the seed belongs to the benchmark.
+        ValueError: a seed belongs to the benchmark.
     """
-    scene = world.reset(family, training_seed(seed))
-    rng = generator(family, seed, "episode")
-    before = _perturb(world, rng) if rng.random() < PERTURBED else []
-    if before is None:
-        return "perturbation failed"
-    pictures, states, steps = [world.picture()], [_where(world)], []
-    try:
-        while (skill := next_skill(scene.goal, world.state())) is not None:
-            if len(steps) == MOST_STEPS or not world.execute(skill).ok:
-                return "skill failed"
-            words = language.word_skill(skill, scene, int(rng.integers(60)))
-            steps.append(RecordedStep(words, str(skill)))
-            pictures.append(world.picture())
-            states.append(_where(world))
-    except PlanError:
-        return "object out of reach"
-    if not all(world.success().values()):
-        return "not successful"
-    return {
-        "family": family, "seed": seed, "robot": ROBOT, "instruction": scene.instruction,
-        "steps": [asdict(step) for step in steps], "before": before, "states": states,
-    }, pictures  # fmt: skip
-
-
-def write_episodes(
-    folder: Path, *, episodes: int, first_seed: int, workers: int
-) -> Iterator[tuple[int, Counter[str]]]:
-    """Write shards, families in turn by seed; skips shards that are there.
-
-    Yields:
-        After each shard: how many shards are finished, and what became of its episodes.
-    """
-    training_seed(first_seed), training_seed(first_seed + episodes - 1)
+    training_seed(first_seed)
+    training_seed(first_seed + episodes - 1)
+    folder = Path(out)
     folder.mkdir(parents=True, exist_ok=True)
-    blocks = [
-        (folder, first, min(EPISODES_A_SHARD, first_seed + episodes - first))
-        for first in range(first_seed, first_seed + episodes, EPISODES_A_SHARD)
+    jobs = [
+        (folder, index, range(start, min(start + SHARD_SEEDS, first_seed + episodes)))
+        for index, start in enumerate(range(first_seed, first_seed + episodes, SHARD_SEEDS))
     ]
-    left = [block for block in blocks if not _index(block).exists()]
-    done = len(blocks) - len(left)
-    yield done, Counter()
-    with multiprocessing.get_context("spawn").Pool(workers) as pool:
-        for counts in pool.imap_unordered(_write_shard, left):
-            done += 1
-            yield done, counts
+    began, counts = time.monotonic(), {"seeds": 0, "written": 0, "dropped": 0}
+    with contextlib.ExitStack() as stack:
+        if workers > 1:
+            pool = stack.enter_context(multiprocessing.get_context("spawn").Pool(workers))
+            results = pool.imap_unordered(_write_shard, jobs)
+        else:
+            results = map(_write_shard, jobs)
+        for name, seeds, written in results:
+            counts["seeds"] += seeds
+            counts["written"] += written
+            counts["dropped"] += seeds - written
+            rate = counts["seeds"] / (time.monotonic() - began)
+            log(f"{name}: {written} of {seeds}; {counts['seeds']}/{episodes} seeds, {rate:.1f} a second")
+    (folder / "counts.json").write_text(json.dumps(counts) + "\n", encoding="ascii")
+    return counts
+
+
+def _write_shard(job: tuple[Path, int, range]) -> tuple[str, int, int]:
+    """Write one shard, unless it is there; returns its name, its seeds and how many were good."""
+    folder, index, seeds = job
+    name = f"shard-{index:05d}"
+    lines_path, frames_path = folder / f"{name}.jsonl", folder / f"{name}.frames"
+    if lines_path.exists():
+        with lines_path.open(encoding="ascii") as lines:
+            return name, len(seeds), sum(1 for _ in lines)
+    written, temporary = 0, f".{os.getpid()}.tmp"
+    lines_part, frames_part = Path(f"{lines_path}{temporary}"), Path(f"{frames_path}{temporary}")
+    with World() as world, lines_part.open("w", encoding="ascii") as lines, frames_part.open("wb") as frames:
+        for seed in seeds:
+            try:
+                episode = record(world, family_of(seed), training_seed(seed))
+            except ImperfectError:
+                continue
+            places = []
+            for picture in episode.pictures:
+                data = encode_png(picture)
+                places.append((frames.tell(), len(data)))
+                frames.write(data)
+            lines.write(json.dumps(_to_json(episode, places)) + "\n")
+            written += 1
+    os.replace(frames_part, frames_path)
+    os.replace(lines_part, lines_path)
+    return name, len(seeds), written
+
+
+def _to_json(episode: Episode, frames: list[tuple[int, int]]) -> dict[str, Any]:
+    return {
+        "family": episode.scene.family,
+        "seed": episode.scene.seed,
+        "robot": ROBOT,
+        "instruction": episode.scene.instruction,
+        "steps": [
+            {"subgoal": taken.subgoal, "skill": _skill_list(taken.skill)} for taken in episode.steps
+        ],
+        "frames": frames,
+        "states": [asdict(state) for state in episode.states],
+        "detour": [_skill_list(skill) for skill in episode.detour],
+        "success": episode.success,
+    }
+
+
+def _skill_list(skill: Skill) -> list[str]:
+    return [skill.verb, skill.object, skill.target]
+
+
+def _from_json(shard: str, line: dict[str, Any]) -> Record:
+    return Record(
+        shard,
+        line["family"],
+        line["seed"],
+        line["robot"],
+        line["instruction"],
+        0,
+        tuple(step["subgoal"] for step in line["steps"]),
+        tuple(Skill(*step["skill"]) for step in line["steps"]),
+        tuple((offset, length) for offset, length in line["frames"]),
+        tuple(
+            SymbolicState(
+                tuple(Fact(f["object"], f["relation"], f["target"]) for f in state["where"]),
+                tuple(state["full"]),
+                tuple(state["touched"]),
+            )
+            for state in line["states"]
+        ),
+        tuple(Skill(*skill) for skill in line["detour"]),
+        line["success"],
+    )
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """The arguments of the data writer."""
-    parser.add_argument("--out", type=Path, required=True, help="folder of the shards")
-    parser.add_argument("--episodes", type=int, default=1000)
-    parser.add_argument("--first-seed", type=int, default=0, help="seeds count up from here")
+    """The writer's arguments."""
+    parser.add_argument("--out", required=True, help="folder for the shards")
+    parser.add_argument("--episodes", type=int, default=1000, help="how many seeds to try")
+    parser.add_argument("--first-seed", type=int, default=0, help="training seeds are below 1000000000")
     parser.add_argument("--workers", type=int, default=os.cpu_count() or 1, help="processes")
 
 
 def run(args: argparse.Namespace) -> int:
-    """Write episodes; 0 when all shards are there."""
-    begun_s, total, made = time.monotonic(), Counter[str](), 0
-    shards = -(-args.episodes // EPISODES_A_SHARD)
-    for done, counts in write_episodes(
-        args.out, episodes=args.episodes, first_seed=args.first_seed, workers=args.workers
-    ):
-        total += counts
-        made += sum(counts.values())
-        rate = made / (time.monotonic() - begun_s)
-        sys.stderr.write(f"\rshard {done}/{shards}  {rate:.1f} episodes/s  {dict(total)}   ")
-    sys.stderr.write("\n")
+    """Write episodes, a line of progress a shard; 0 when all shards are there."""
+    counts = write(
+        args.out,
+        episodes=args.episodes,
+        first_seed=args.first_seed,
+        workers=args.workers,
+        log=lambda line: print(line, flush=True),
+    )
+    print(json.dumps(counts))
     return 0
 
 
-def _write_shard(block: tuple[Path, int, int]) -> Counter[str]:
-    folder, first, count = block
-    index = _index(block)
-    frames = index.with_suffix(".frames")
-    counts: Counter[str] = Counter()
-    families = list(FAMILIES)
-    lines, offset = [], 0
-    with World() as world, frames.with_suffix(".frames.part").open("wb") as file:
-        for seed in range(first, first + count):
-            made = record_episode(world, families[seed % len(families)], seed)
-            if isinstance(made, str):
-                counts[made] += 1
-                continue
-            record, pictures = made
-            places = []
-            for picture in pictures:
-                png = cv2.imencode(".png", picture[:, :, ::-1], _PNG)[1].tobytes()
-                places.append((offset, len(png)))
-                offset += file.write(png)
-            lines.append(json.dumps({**record, "pictures": places, "shard": index.stem}))
-            counts["recorded"] += 1
-    os.replace(frames.with_suffix(".frames.part"), frames)
-    part = index.with_suffix(".jsonl.part")
-    part.write_text("".join(line + "\n" for line in lines))
-    os.replace(part, index)
-    return counts
-
-
-def _index(block: tuple[Path, int, int]) -> Path:
-    return block[0] / f"shard-{block[1]:09d}.jsonl"
-
-
-def _perturb(world: World, rng: np.random.Generator) -> list[str] | None:
-    """One to three random legal skills; None when one of them failed."""
-    done = []
-    for _ in range(int(rng.integers(1, 4))):
-        legal = world.legal_skills()
-        skill = legal[int(rng.integers(len(legal)))]
-        if not world.execute(skill).ok:
-            return None
-        done.append(str(skill))
-    return done
-
-
-def _where(world: World) -> dict[str, str]:
-    return {fact.object: f"{fact.relation} {fact.target}".strip() for fact in world.state().where}
-
-
-def _from_json(row: dict[str, Any]) -> Record:
-    return Record(
-        row["family"],
-        row["seed"],
-        row["robot"],
-        row["instruction"],
-        tuple(RecordedStep(**step) for step in row["steps"]),
-        tuple(row["before"]),
-        tuple(row["states"]),
-        tuple((offset, length) for offset, length in row["pictures"]),
-        row["shard"],
-    )
+def main(argv: list[str] | None = None) -> int:
+    """Parse the command line and write."""
+    parser = argparse.ArgumentParser(prog="sim.data", description="Write simulated training episodes.")
+    add_arguments(parser)
+    return run(parser.parse_args(argv))
 
 
 if __name__ == "__main__":
-    _parser = argparse.ArgumentParser(description="write interleaved episodes from the simulator")
-    add_arguments(_parser)
-    sys.exit(run(_parser.parse_args()))
+    sys.exit(main())

@@ -12,7 +12,7 @@ Y_RANGE = (-0.225, 0.225)
 # Where receptacles may reach, m
 _REACH_X = (0.335, 0.695)
 _REACH_Y = (-0.265, 0.265)
-ITEM_GAP = 0.080  # m between the centres of two items
+ITEM_GAP = 0.090  # m between the centres of two items
 WALL_GAP = 0.050  # m from an item's centre to a receptacle
 _RECEPTACLE_GAP = 0.025
 _SIZES = (0.046, 0.048, 0.050)

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from sim.arm import CARRY, CARRY_POINT, CARRY_SPEED, FREE_SPEED, HOME, OPEN
+from sim.arm import CARRY, CARRY_POINT, CARRY_SPEED, FREE_SPEED, HOME, OPEN, TOUCH_SPEED
 from sim.kinematics import Vector, forward, inverse
 from sim.scene import TABLE, Fact, Item, Pose, Scene, Skill
 from sim.state import SymbolicState, free_slot
@@ -23,11 +23,14 @@ if TYPE_CHECKING:
 _TRANSIT = 0.25  # m: every motion across the table has the grasp point at least this high
 _NEAR = 0.06  # m above the grasp: from here the motion is straight down
 _HIGHEST = 2  # objects below the one that is put on top
+_HAND_BOTTOM = 0.035  # m: the hand's lower side above the grasped object's centre
+_HAND_HALF = (0.104, 0.033)  # m: half extents along and across the fingers' motion
 _SPARE = 0.026  # m: how much wider than the object the gripper opens near others
 _RELEASE = 0.016  # m: how much it opens to let go
 _CLOSE_STEPS, _RELEASE_STEPS, _REST_STEPS = 24, 12, 6
 _TRIES = 3
-_SPOT_GAP, _SPOT_WALL = 0.085, 0.055  # m from a spot to other objects and to receptacles
+_EXACT = 0.0015  # rad: how near the joints come before anything is grasped, let go or shown
+_SPOT_GAP, _SPOT_WALL = 0.09, 0.055  # m from a spot to other objects and to receptacles
 # Table spots in the order in which they are taken: the edge near the front camera first
 _SPOTS = tuple((x, y) for x in (0.65, 0.58, 0.51, 0.44, 0.37) for y in (0.0, -0.08, 0.08, -0.16, 0.16, -0.225, 0.225))
 
@@ -210,12 +213,15 @@ def _grasp(world: "World", name: str) -> bool:
     if path is None:
         return False
     arm.grip(min(OPEN, item.size + _SPARE), 0)
-    for joints in path:
-        arm.move(joints, FREE_SPEED)
+    over, near, at = path
+    arm.move(over, FREE_SPEED)
+    arm.move(near, FREE_SPEED)
+    arm.move(at, TOUCH_SPEED * 2, _EXACT)
     arm.grip(item.size - 0.012, _CLOSE_STEPS)
-    for joints in reversed(path[:-1]):
-        arm.move(joints, CARRY_SPEED)
-    arm.move(CARRY, CARRY_SPEED)
+    arm.move(near, TOUCH_SPEED)
+    arm.move(over, CARRY_SPEED)
+    arm.move(CARRY, CARRY_SPEED, _EXACT)
+    world.refresh_contacts(name)
     _rest(world)
     return True
 
@@ -234,17 +240,21 @@ def _release(world: "World", name: str, goal: Pose) -> None:
     path = _descent(np.array([x, y, z]), yaw)
     if path is None:
         raise ValueError(f"no way to put the {name} at {goal.position}")
-    for joints in path:
-        arm.move(joints, CARRY_SPEED)
-    arm.grip(arm.opening() + _RELEASE, _RELEASE_STEPS)
-    for joints in reversed(path[:-1]):
-        arm.move(joints, FREE_SPEED)
+    over, near, at = path
+    arm.move(over, CARRY_SPEED)
+    world.refresh_contacts(name)
+    arm.move(near, CARRY_SPEED)
+    arm.move(at, TOUCH_SPEED, _EXACT)
+    world.refresh_contacts(name)
+    arm.grip(item.size + _RELEASE, _RELEASE_STEPS)
+    arm.move(near, TOUCH_SPEED * 2)
+    arm.move(over, FREE_SPEED)
     _go_home(world)
 
 
 def _go_home(world: "World") -> None:
     world.arm.width = OPEN
-    world.arm.move(HOME, FREE_SPEED)
+    world.arm.move(HOME, FREE_SPEED, _EXACT)
     _rest(world)
 
 
@@ -290,13 +300,28 @@ def _clearest(
     return next((yaw for yaw, free in room.items() if free > 0.010), max(room, key=lambda y: room[y]))
 
 
+def _hand_room(
+    scene: Scene, poses: dict[str, Pose], name: str, at: tuple[float, float, float], yaw: float
+) -> float:
+    """Distance from the hand above the fingers to whatever is tall enough to meet it, m."""
+    x, y, z = at
+    nearest = 1.0
+    for other in scene.items:
+        ox, oy, oz = poses[other.name].position
+        if other.name != name and oz + other.size / 2 > z + _HAND_BOTTOM:
+            along = abs((ox - x) * math.sin(yaw) - (oy - y) * math.cos(yaw)) - _HAND_HALF[0]
+            across = abs((ox - x) * math.cos(yaw) + (oy - y) * math.sin(yaw)) - _HAND_HALF[1]
+            nearest = min(nearest, max(along, across) - 0.65 * other.size)
+    return nearest
+
+
 def _room(
     scene: Scene, poses: dict[str, Pose], name: str, at: tuple[float, float, float], yaw: float
 ) -> float:
     """Distance from the fingers around an object to whatever else is there, m."""
     x, y, z = at
-    half, nearest = scene.item(name).size / 2, 1.0
-    for reach in (half + 0.014, half + 0.030):
+    half, nearest = scene.item(name).size / 2, _hand_room(scene, poses, name, at, yaw)
+    for reach in (half + 0.014, half + 0.028):
         for sign in (-1, 1):
             px, py = x + sign * reach * math.sin(yaw), y - sign * reach * math.cos(yaw)
             for other in scene.items:

@@ -88,6 +88,14 @@ class World:
         if self.on_step is not None:
             self.on_step()
 
+    def refresh_contacts(self, name: str) -> None:
+        """Let Bullet find an item's contacts anew.
+
+        It keeps a contact's normal in world axes as long as the contact lasts, so after a turn in
+        the gripper old normals would push sideways, or hold on to what should be let go.
+        """
+        self.bullet.setCollisionFilterGroupMask(self.bodies[name], -1, 1, -1)
+
     @property
     def time_s(self) -> float:
         """Simulated time since the reset."""

@@ -39,7 +39,7 @@ def draw_contact_sheet(record: DemoRecord) -> Rgb:
         unseen = "not executed" if not record.executed else "no picture"
         pictures = ((step.before, "no picture"), (step.keyframe, "no keyframe"), (step.after, unseen))
         for x, (picture, missing) in zip(columns, pictures, strict=True):
-            _paste(sheet, picture, (x, y), width, missing)
+            _paste(sheet, picture, (x, y), width, missing, _views(picture, step))
         if step.keyframe is not None:
             corner = (columns[1] + width - 1, y + _PICTURE_HEIGHT - 1)
             cv2.rectangle(sheet, (columns[1], y), corner, _IMAGINED, 2)
@@ -64,7 +64,7 @@ def _summary(record: DemoRecord) -> str:
 
 def _draw_words(sheet: Rgb, step: StepRecord, y: int) -> None:
     """Number, words, state and time, down the left column."""
-    _write(sheet, str(step.index + 1), (_MARGIN, y + 34), 1.2, _FAINT)
+    _write(sheet, str(step.index + 1), (_MARGIN, y + 30), 1.0, _FAINT)
     left, line = _MARGIN + 48, y + 22
     for text in _wrap(step.words, _WORDS_WIDTH - 48, 0.6)[:4]:
         _write(sheet, text, (left, line), 0.6, _INK)
@@ -82,7 +82,17 @@ def _draw_words(sheet: Rgb, step: StepRecord, y: int) -> None:
         line += 18
 
 
-def _paste(sheet: Rgb, picture: Rgb | None, at: tuple[int, int], width: int, missing: str) -> None:
+def _views(picture: Rgb | None, step: StepRecord) -> int:
+    """How many views a picture shows: as many as the keyframe when it has the same shape."""
+    if picture is None or step.keyframe is None:
+        return 1
+    aspect, known = (p.shape[1] / p.shape[0] for p in (picture, step.keyframe))
+    return step.views if abs(aspect / known - 1) < 0.02 else 1
+
+
+def _paste(
+    sheet: Rgb, picture: Rgb | None, at: tuple[int, int], width: int, missing: str, views: int
+) -> None:
     """The picture, as large as fits, in the middle of its box; words where there is none."""
     x, y = at
     box = sheet[y : y + _PICTURE_HEIGHT, x : x + width]
@@ -97,6 +107,9 @@ def _paste(sheet: Rgb, picture: Rgb | None, at: tuple[int, int], width: int, mis
     small = cv2.resize(picture, size_px, interpolation=cv2.INTER_AREA if scale < 1 else cv2.INTER_CUBIC)
     left, top = (width - size_px[0]) // 2, (_PICTURE_HEIGHT - size_px[1]) // 2
     box[top : top + size_px[1], left : left + size_px[0]] = small
+    for view in range(1, views):
+        edge = left + size_px[0] * view // views
+        box[top : top + size_px[1], edge - 1 : edge + 1] = _PAPER
 
 
 def _wrap(text: str, width: int, scale: float) -> list[str]:

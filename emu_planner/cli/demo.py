@@ -167,6 +167,8 @@ def _ros_args(**parameters: str) -> list[str]:
 
 def _wait_for_service(server: str, children: Children, console: Console) -> None:
     """Until the model is loaded. DemoError: nobody answers, or a process ends."""
+    # its own words on a broken link would run through the table
+    os.environ.setdefault("GRPC_VERBOSITY", "NONE")
     from emu_planner.plan import PlanError
     from emu_planner.wire.client import RemotePlanner
 
@@ -238,7 +240,7 @@ def _drive(record: DemoRecord, client: "GoalClient", console: Console) -> None:
             client.cancel()
             raise
         record.steps = client.finish(result)
-        table.show(record.steps, f"{time.monotonic() - begun_s:.1f} s")
+        table.finish(record.steps, f"{time.monotonic() - begun_s:.1f} s")
     total = result.total_time
     record.plan_s = total.sec + total.nanosec / 1e9
     record.first_words_s, record.first_keyframe_s = client.first_words_s, client.first_keyframe_s

@@ -242,7 +242,7 @@ class GoalClient:
             if self.first_keyframe_s is None:
                 self.first_keyframe_s = at_s - self._sent_s
             step = self._step(message.index)
-            step.keyframe, step.keyframe_share = frame.rgb, 1.0
+            step.keyframe, step.views, step.keyframe_share = frame.rgb, len(message.views), 1.0
             step.keyframe_s = at_s - self._began_s
 
     def _take_plan(self, plan: Plan) -> None:

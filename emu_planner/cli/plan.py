@@ -26,9 +26,13 @@ from emu_planner.plan import (
     Still,
     Task,
 )
+from emu_planner.wire.client import ClientConfig, RemotePlanner
+from emu_planner.wire.images import Encoding, ImageConfig
 
 # names of the pictures' cameras, in the order in which they are given
 CAMERAS = ("front", "side")
+# larger pictures go to a service as JPEG: a message has its limits
+_MOST_LOSSLESS_PIXELS = 2_000_000
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -64,7 +68,7 @@ def run(args: argparse.Namespace) -> int:
             generation = Generation(args.max_subgoals, keyframes=not args.no_keyframes, seed=args.seed)
             task, frames = Task(args.task, generation), Still(_look(args.image))
             args.out.mkdir(parents=True, exist_ok=True)
-            planner = stack.enter_context(_open_planner(args))
+            planner = stack.enter_context(_open_planner(args, frames))
         except (OSError, ValueError, PlanError) as error:
             print(f"emu-planner plan: {_words(error)}", file=sys.stderr)
             return 2
@@ -89,13 +93,14 @@ def _look(files: list[str]) -> Observation:
 
 
 @contextlib.contextmanager
-def _open_planner(args: argparse.Namespace) -> Iterator[Planner]:
+def _open_planner(args: argparse.Namespace, frames: Still) -> Iterator[Planner]:
     if args.server is None:
         yield load_planner(args)[0]
         return
-    from emu_planner.wire.client import RemotePlanner
-
-    with RemotePlanner(args.server) as planner:
+    # lossless where that fits: the plan is then the same as without a service
+    pixels = sum(frame.rgb.size // 3 for frame in frames.observation.frames)
+    encoding = Encoding.PNG if pixels <= _MOST_LOSSLESS_PIXELS else Encoding.JPEG
+    with RemotePlanner(args.server, ClientConfig(images=ImageConfig(encoding))) as planner:
         yield planner
 
 

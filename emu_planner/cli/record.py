@@ -22,6 +22,8 @@ class StepRecord:
     # share of the keyframe's tokens that are there, [0, 1]
     keyframe_share: float = 0.0
     keyframe: Rgb | None = None
+    # how many views the keyframe holds, side by side
+    views: int = 1
     # what the cameras saw when the step was planned, and after it was carried out; views side by side
     before: Rgb | None = None
     after: Rgb | None = None

@@ -2,21 +2,25 @@
 
 from collections.abc import Sequence
 
+from rich import box
 from rich.console import Console
 from rich.live import Live
 from rich.progress_bar import ProgressBar
 from rich.table import Table
+from rich.text import Text
 
 from emu_planner.cli.record import StepRecord, outcome_words, seconds_words
 
 _STATE_STYLES = {
+    "planning": "magenta",
+    "running": "cyan",
     "succeeded": "green",
     "failed": "red",
     "expired": "red",
-    "running": "cyan",
-    "planning": "magenta",
 }
 _OVER = ("succeeded", "failed", "expired", "skipped", "rejected")
+# lines of the terminal around the rows, some of which take two
+_MARGIN_LINES = 12
 
 
 class LiveTable:
@@ -29,40 +33,49 @@ class LiveTable:
 
     def __init__(self, title: str, console: Console) -> None:
         self._title, self._console = title, console
-        self._live = Live(console=console, auto_refresh=False) if console.is_terminal else None
+        self._live = Live(console=console, auto_refresh=False, transient=True)
         self._told: set[tuple[int, str]] = set()
 
     def __enter__(self) -> "LiveTable":
-        if self._live is not None:
+        if self._console.is_terminal:
             self._live.start()
         return self
 
     def __exit__(self, *_: object) -> None:
-        if self._live is not None:
-            self._live.stop()
+        self._live.stop()
 
     def show(self, steps: Sequence[StepRecord], note: str) -> None:
-        """Draw the present state; `note` says what happens now."""
-        if self._live is not None:
-            self._live.update(self._table(steps, note), refresh=True)
+        """Draw the present state, the newest steps of it; `note` says what happens now."""
+        if self._console.is_terminal:
+            newest = steps[-max(3, self._console.height - _MARGIN_LINES) :]
+            self._live.update(self._table(newest, note), refresh=True)
+        else:
+            self._tell(steps)
+
+    def finish(self, steps: Sequence[StepRecord], note: str) -> None:
+        """Leave all steps standing."""
+        if self._console.is_terminal:
+            self._live.stop()
+            self._console.print(self._table(steps, note))
         else:
             self._tell(steps)
 
     def _table(self, steps: Sequence[StepRecord], note: str) -> Table:
-        table = Table(title=self._title, caption=note, title_style="bold", expand=True)
+        table = Table(title=Text(self._title), caption=note, title_style="bold", box=box.SIMPLE_HEAD)
+        table.expand = True
         table.add_column("#", justify="right", style="dim", no_wrap=True)
         table.add_column("step", ratio=5)
         table.add_column("keyframe", ratio=2, min_width=12)
-        table.add_column("state", ratio=3)
+        table.add_column("state", ratio=2)
         table.add_column("planned", justify="right", no_wrap=True)
         table.add_column("executed", justify="right", no_wrap=True)
         for step in steps:
-            style = _STATE_STYLES.get(step.state, "")
+            share = ProgressBar(1.0, step.keyframe_share, complete_style="magenta", finished_style="magenta")
             table.add_row(
                 str(step.index + 1),
-                step.words,
-                ProgressBar(total=1.0, completed=step.keyframe_share, complete_style="magenta"),
-                f"[{style}]{outcome_words(step)}[/]" if style else outcome_words(step),
+                Text(step.words),
+                share,
+                Text(outcome_words(step), _STATE_STYLES.get(step.state, "")),
                 seconds_words(step.planned_s),
                 seconds_words(step.executed_s),
             )

@@ -24,7 +24,7 @@ from emu_planner.training.frames import load_frames
 from emu_planner.training.language import LanguageTraining, train_language
 from emu_planner.training.tokenizer import NANO_VISION, TokenizerTraining, train_tokenizer
 from sim.camera import VIEWS
-from sim.data import EpisodeReader
+from sim.data import EpisodeReader, Record
 
 _MERGES = 1000
 # episodes kept for the validation loss
@@ -71,7 +71,7 @@ def train_lm(args: argparse.Namespace) -> int:
     vision = load_vision_tokenizer(args.tokenizer, device=device).eval()
     reader = EpisodeReader(args.data)
     records = list(reader)
-    frames = load_frames(args.data)
+    frames = load_frames(reader, records)
     codes = encode_frames(vision, frames)
     del frames
     episodes = coded_episodes(records, codes)
@@ -120,14 +120,13 @@ def train_lm(args: argparse.Namespace) -> int:
     return 0
 
 
-def coded_episodes(records: list[Any], codes: np.ndarray) -> list[CodedEpisode]:
+def coded_episodes(records: list[Record], codes: np.ndarray) -> list[CodedEpisode]:
     """Records and the codes of all their pictures, in the same order, as episodes."""
     episodes, first = [], 0
     for record in records:
-        grids = codes[first : first + record.frame_count]
-        first += record.frame_count
-        subgoals = tuple(step.subgoal for step in record.steps)
-        episodes.append(CodedEpisode(record.instruction, subgoals, grids))
+        grids = codes[first : first + len(record.frames)]
+        first += len(record.frames)
+        episodes.append(CodedEpisode(record.instruction, record.subgoals, grids))
     return episodes
 
 

@@ -65,7 +65,7 @@ class RMSNorm(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """[..., size] -> [..., size]."""
-        return F.rms_norm(x, self.weight.shape, self.weight, self.eps)
+        return F.rms_norm(x, self.weight.shape, self.weight.to(x.dtype), self.eps)
 
 
 class Attention(nn.Module):
@@ -96,7 +96,8 @@ class Attention(nn.Module):
         q = self.q_norm(self.q_proj(x).view(rows, new, self.heads, self.head_dim)).transpose(1, 2)
         k = self.k_norm(self.k_proj(x).view(rows, new, self.kv_heads, self.head_dim)).transpose(1, 2)
         v = self.v_proj(x).view(rows, new, self.kv_heads, self.head_dim).transpose(1, 2)
-        q, k = rotate(q, rope), rotate(k, rope)
+        # under autocast the rotation is float32, and the products shall not be
+        q, k = rotate(q, rope).to(v.dtype), rotate(k, rope).to(v.dtype)
         if cache is not None:
             k, v = cache.update(layer, k, v)
         if isinstance(mask, BlockMask):

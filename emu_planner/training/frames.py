@@ -5,35 +5,41 @@ A picture of 384x192 px takes 221 kB: 100,000 fit a large accelerator; on a CPU 
 
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from sim.data import EpisodeReader
+from sim.data import EpisodeReader, Record
 
 
 def load_frames(
-    folder: Path, *, limit: int | None = None, seed: int = 0, workers: int = 8
+    reader: EpisodeReader,
+    records: Sequence[Record],
+    *,
+    limit: int | None = None,
+    seed: int = 0,
+    workers: int = 8,
 ) -> Tensor:
-    """Pictures [N, H, W, 3] uint8 of the episodes in a folder, in the records' order.
+    """Pictures [N, H, W, 3] uint8 of the records, in their order.
 
     Args:
         limit: at most that many, drawn at random without repetition.
         workers: threads that decode.
+
+    Raises:
+        ValueError: there are no records.
     """
-    reader = EpisodeReader(folder)
-    places = [(record, index) for record in reader for index in range(record.frame_count)]
+    places = [(record, index) for record in records for index in range(len(record.frames))]
     if not places:
-        raise FileNotFoundError(f"no episodes in {folder}; make some with: emu-planner data sim --out {folder}")
+        raise ValueError(f"no episodes in {reader.folder}; make some with: emu-planner data sim")
     if limit is not None and limit < len(places):
         order = np.random.default_rng(seed).permutation(len(places))[:limit]
         places = [places[i] for i in sorted(order)]
     return _decode(reader, places, workers)
 
 
-def _decode(reader: EpisodeReader, places: Sequence[tuple], workers: int) -> Tensor:
+def _decode(reader: EpisodeReader, places: Sequence[tuple[Record, int]], workers: int) -> Tensor:
     first = reader.frame(*places[0])
     out = torch.empty((len(places), *first.shape), dtype=torch.uint8)
     view = out.numpy()

@@ -116,7 +116,7 @@ class _Trainer:
             if self.step % 20 == 0 or self.step == 1:
                 now_s = time.monotonic()
                 log.write(
-                    self.step, loss=float(loss), text=float(text), visual=float(visual), norm=float(norm),
+                    self.step, loss=float(loss.detach()), text=float(text), visual=float(visual), norm=float(norm),
                     rate=self.optimiser.param_groups[0]["lr"], tokens_per_s=tokens / (now_s - since_s),
                 )  # fmt: skip
                 tokens, since_s = 0.0, now_s
@@ -159,7 +159,7 @@ class _Trainer:
         losses = [self.forward(batch) for batch in checks]
         names = ("held_out", "held_out_text", "held_out_visual")
         return {
-            name: sum(float(loss[index]) for loss in losses) / max(1, len(losses))
+            name: sum(float(loss[index].detach()) for loss in losses) / max(1, len(losses))
             for index, name in enumerate(names)
         }
 

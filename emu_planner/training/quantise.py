@@ -34,25 +34,28 @@ def unit(latent: Tensor) -> Tensor:
 def quantise(latent: Tensor, table: Tensor, *, temperature: float, commitment: float) -> Quantised:
     """Replace each latent by its code, differentiably.
 
-    z_q = E[i] + p E - sg(p E), p = softmax(<z, E> / temperature), i = argmax p: the value is the
-    hard code, the gradient goes to the chosen code and, through p, to the latent.
+    The value is the hard code E[i], i = argmax <z, E>. Codes learn by index backpropagation, all
+    of them, through p E with p = softmax(<sg(z), E> / t); latents learn straight through.
+    Distances count as a share of the latents' variance: shrinking the latents gains nothing.
 
     Args:
         latent: [B, D, h, w] of unit length.
         table: [N, D] codes of unit length.
-        temperature: of the softmax, in units of the cosine.
+        temperature: of the softmax, as a share of the latents' variance.
         commitment: weight of pulling latents to codes, against 1 for pulling codes to latents.
     """
     batch, size, height, width = latent.shape
     flat = latent.permute(0, 2, 3, 1).reshape(-1, size)
-    scores = flat @ table.t()
+    variance = flat.var(dim=0).sum()
+    fixed = flat.detach()
+    scores = fixed @ table.t()
     ids = scores.argmax(dim=1)
-    soft = torch.softmax(scores / temperature, dim=1)
+    soft = torch.softmax(scores / (temperature * variance.detach()), dim=1)
     chosen = F.embedding(ids, table)
-    expected = soft @ table.detach()
-    passed = chosen + expected - expected.detach()
-    loss = (chosen - flat.detach()).square().sum(1).mean()
-    loss = loss + commitment * (chosen.detach() - flat).square().sum(1).mean()
+    expected = soft @ table
+    passed = chosen.detach() + (flat - fixed) + (expected - expected.detach())
+    loss = (chosen - fixed).square().sum(1).mean() / variance.detach()
+    loss = loss + commitment * (chosen.detach() - flat).square().sum(1).mean() / variance
     codes = passed.view(batch, height, width, size).permute(0, 3, 1, 2)
     return Quantised(codes, ids.view(batch, height, width), loss)
 

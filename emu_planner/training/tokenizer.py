@@ -20,6 +20,7 @@ from emu_planner.training.log import RunLog
 from emu_planner.training.quantise import Usage, crowdedness, quantise, unit
 from emu_planner.training.resume import load_state, save_state
 from emu_planner.training.schedule import Schedule
+from sim.data import EpisodeReader
 
 # nano's tokenizer: 16 px a code, 8,192 codes, 16 million parameters
 NANO_VISION = VisionConfig(
@@ -49,10 +50,10 @@ class TokenizerTraining:
     # share of the run after which idle codes stay as they are
     restart_until: float = 0.8
     restart_every: int = 50
-    # of the softmax over codes, in units of the cosine
+    # of the softmax over codes, as a share of the latents' variance
     temperature: float = 0.07
     commitment: float = 0.25
-    quantise_weight: float = 1.0
+    quantise_weight: float = 0.5
     # of latents lying close together, before quantisation only: without it they collapse
     # early, with it for long equal pixels get unequal codes
     crowding_weight: float = 0.02
@@ -68,7 +69,8 @@ def train_tokenizer(config: TokenizerTraining, vision: VisionConfig, device: tor
         The trained tokenizer, also saved under config.out / "checkpoint".
     """
     torch.manual_seed(config.seed)
-    frames = load_frames(config.data, limit=config.limit, seed=config.seed).to(device)
+    reader = EpisodeReader(config.data)
+    frames = load_frames(reader, list(reader), limit=config.limit, seed=config.seed).to(device)
     model = VisionTokenizer(vision)
     model.initialise()
     model = model.to(device, memory_format=torch.channels_last)
@@ -136,8 +138,9 @@ class _Trainer:
             self.usage.add(found.ids)
             figures["quantise"] = found.loss.detach()
         else:
-            figures["crowding"] = crowdedness(z, self.generator)
-            extra = config.crowding_weight * figures["crowding"]
+            crowding = crowdedness(z, self.generator)
+            figures["crowding"] = crowding.detach()
+            extra = config.crowding_weight * crowding
         with torch.autocast(self.device.type, torch.bfloat16):
             out = self.reconstruct(z.to(images.dtype))
         loss, parts = picture_loss(out.float(), images, edge_weight=config.edge_weight)

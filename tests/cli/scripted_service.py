@@ -67,9 +67,7 @@ def oracle_steps(family: str, seed: int) -> tuple[Step, ...]:
     with World() as world:
         scene = world.reset(family, seed)
         oracle = OraclePlanner(world)
-        report = collect(
-            scene.instruction, oracle.plan(Task(scene.instruction), Still(Observation(())))
-        )
+        report = collect(scene.instruction, oracle.plan(Task(scene.instruction), Still(Observation(()))))
         oracle.close()
     assert not report.error_message, report.error_message
     return report.steps

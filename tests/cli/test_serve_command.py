@@ -1,0 +1,63 @@
+"""`emu-planner serve` and `plan` with a real, tiny checkpoint: by themselves and together."""
+
+import json
+import signal
+
+import pytest
+
+from emu_planner.cli.pictures import write_picture
+from emu_planner.model.checkpoint import save_transformer, save_vision_tokenizer
+from emu_planner.model.text import train_bpe, write_folder
+from tests.cli.runs import run_cli, start_cli
+from tests.engine.conftest import (  # noqa: F401 - fixtures
+    CONFIG,
+    INSTRUCTION,
+    SUBGOALS,
+    _one_thread,
+    frames,
+    parts,
+)
+
+
+@pytest.fixture
+def checkpoint(parts, tmp_path):  # noqa: F811
+    model, vision, tokenizer = parts
+    folder = tmp_path / "tiny"
+    save_transformer(model, folder)
+    save_vision_tokenizer(vision, folder)
+    write_folder(folder, train_bpe([INSTRUCTION, *SUBGOALS] * 3, 30), tokenizer.vocabulary.codes)
+    CONFIG.save(folder)
+    return str(folder)
+
+
+@pytest.fixture
+def images(frames, tmp_path):  # noqa: F811
+    words = []
+    for frame in frames.observation.frames:
+        path = tmp_path / f"{frame.camera}.png"
+        write_picture(path, frame.rgb)
+        words += ["--image", str(path)]
+    return words
+
+
+def subgoals(done):
+    assert done.returncode == 0, done.stderr
+    return tuple(json.loads(line)["subgoal"] for line in done.stdout.splitlines())
+
+
+def test_a_service_plans_as_its_checkpoint_does_until_it_is_told_to_stop(checkpoint, images, tmp_path):
+    task = ("plan", "--task", INSTRUCTION, "--seed", "1", "--out", str(tmp_path / "out"), *images)
+    model = ("--checkpoint", checkpoint, "--device", "cpu", "--threads", "1")
+    assert subgoals(run_cli(*task, *model)) == SUBGOALS
+    service = start_cli("serve", "--port", "0", *model)
+    with service:
+        assert service.stdout is not None
+        assert service.stderr is not None
+        address = service.stderr.readline().split("listening on ")[1].strip()
+        assert service.stdout.readline().startswith(f"ready: {checkpoint} on cpu")
+        assert subgoals(run_cli(*task, "--server", address)) == SUBGOALS
+        service.send_signal(signal.SIGTERM)
+        rest = service.communicate(timeout=30.0)[1]
+    assert service.returncode == 0
+    assert "draining" in rest
+    assert "stopped" in rest

@@ -1,0 +1,76 @@
+"""Episodes survive the disk, resume, and never come from the benchmark."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from sim import data, episode
+from sim.data import EpisodeReader
+from sim.language import parse
+from sim.scene import BENCHMARK_FIRST_SEED, training_seed
+from sim.tasks import make_scene
+from sim.world import World
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("episodes")
+    counts = data.write(path, episodes=8, first_seed=40)
+    assert counts["seeds"] == 8
+    assert counts["written"] + counts["dropped"] == 8
+    assert counts["written"] >= 7
+    return path
+
+
+def test_records_read_back_as_they_were_simulated(folder: Path) -> None:
+    reader = EpisodeReader(folder)
+    records = list(reader)
+    assert {record.family for record in records} == {"stack", "container", "sort", "zone"}
+    record = records[2]
+    with World() as world:
+        again = episode.record(world, record.family, record.seed)
+    assert record.instruction == again.scene.instruction
+    assert record.subgoals == tuple(taken.subgoal for taken in again.steps)
+    assert record.skills == tuple(taken.skill for taken in again.steps)
+    assert record.states == again.states
+    assert all(record.success.values())
+    for index, picture in enumerate(again.pictures):
+        assert np.array_equal(reader.frame(record, index), picture)
+    scene = make_scene(record.family, record.seed)
+    assert [parse(text, scene) for text in record.subgoals] == list(record.skills)
+
+
+def test_a_suffix_starts_in_the_middle(folder: Path) -> None:
+    reader = EpisodeReader(folder)
+    record = next(r for r in reader if len(r.subgoals) >= 2)
+    rest = record.suffix(1)
+    assert rest.start == 1
+    assert rest.subgoals == record.subgoals[1:]
+    assert len(rest.frames) == len(rest.states) == len(rest.subgoals) + 1
+    assert np.array_equal(reader.frame(rest, 0), reader.frame(record, 1))
+    assert record.suffix(len(record.subgoals)).subgoals == ()
+    with pytest.raises(ValueError, match="step 99"):
+        record.suffix(99)
+
+
+def test_writing_again_keeps_whole_shards_and_leaves_no_parts(folder: Path) -> None:
+    before = {path.name: path.stat().st_mtime_ns for path in folder.glob("shard-*")}
+    data.write(folder, episodes=8, first_seed=40)
+    assert {path.name: path.stat().st_mtime_ns for path in folder.glob("shard-*")} == before
+    assert not list(folder.glob("*.tmp"))
+
+
+def test_benchmark_seeds_are_refused(tmp_path: Path) -> None:
+    assert training_seed(BENCHMARK_FIRST_SEED - 1) == BENCHMARK_FIRST_SEED - 1
+    for seed in (BENCHMARK_FIRST_SEED, -1):
+        with pytest.raises(ValueError, match="not for training"):
+            training_seed(seed)
+    with pytest.raises(ValueError, match="not for training"):
+        data.write(tmp_path / "no", episodes=2, first_seed=BENCHMARK_FIRST_SEED - 1)
+    assert not (tmp_path / "no").exists()
+
+
+def test_a_missing_folder_is_named(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="nowhere"):
+        EpisodeReader(tmp_path / "nowhere")

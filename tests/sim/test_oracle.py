@@ -1,0 +1,110 @@
+"""The oracle solves every family, and its planner shows the real future."""
+
+import numpy as np
+import pytest
+
+from emu_planner.plan import FinishReason, Generation, PlanError, Still, Task, collect
+from sim import episode, language, tasks
+from sim.oracle import OraclePlanner, next_skill
+from sim.scene import BENCHMARK_FIRST_SEED, Fact, Goal, Skill
+from sim.state import SymbolicState
+from sim.world import World
+
+SEEDS = [0, 1, 2, 3, BENCHMARK_FIRST_SEED]
+
+
+@pytest.mark.parametrize("family", list(tasks.FAMILIES))
+def test_solves_a_sample_of_seeds(family: str) -> None:
+    with World() as world:
+        for seed in SEEDS:
+            scene = world.reset(family, seed)
+            assert not all(world.success().values()), f"{family} {seed} is solved at the start"
+            done = episode.run(world, episode.oracle_chooser(scene))
+            assert all(done.success.values()), (seed, done.success)
+            assert 2 <= len(done.steps) <= 8
+            assert len(done.pictures) == len(done.states) == len(done.steps) + 1
+            assert done.pictures[0].shape == (192, 384, 3)
+
+
+@pytest.mark.parametrize("family", list(tasks.FAMILIES))
+def test_recovers_from_a_detour(family: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(episode, "DETOUR_SHARE", 1.0)
+    with World() as world:
+        done = episode.record(world, family, 12)
+    assert done.detour
+    assert all(done.success.values())
+
+
+def test_puts_down_what_it_holds_when_that_is_not_wanted() -> None:
+    state = SymbolicState((Fact("red block", "held", "gripper"), Fact("blue block", "on", "table")))
+    goal = Goal((Fact("blue block", "in", "red box"),))
+    assert next_skill(goal, state) == Skill("place", "red block", "table")
+
+
+def test_clears_a_target_before_it_stacks() -> None:
+    state = SymbolicState(
+        (
+            Fact("red block", "on", "table"),
+            Fact("blue block", "on", "table"),
+            Fact("cyan cylinder", "on", "blue block"),
+        )
+    )
+    goal = Goal((Fact("blue block", "on", "table"), Fact("red block", "on", "blue block")))
+    assert next_skill(goal, state) == Skill("pick", "cyan cylinder")
+
+
+def test_empties_a_full_tray_of_strangers() -> None:
+    state = SymbolicState(
+        (
+            Fact("red block", "on", "table"),
+            Fact("blue block", "in", "red tray"),
+            Fact("red cylinder", "in", "red tray"),
+        ),
+        full=("red tray",),
+    )
+    goal = Goal(
+        (Fact("red block", "in", "red tray"), Fact("red cylinder", "in", "red tray")), ("red tray",)
+    )
+    assert next_skill(goal, state) == Skill("pick", "blue block")
+
+
+def test_refuses_a_lost_object() -> None:
+    state = SymbolicState((Fact("red block", "lost"),))
+    with pytest.raises(PlanError, match="red block is lost"):
+        next_skill(Goal((Fact("red block", "in", "red box"),)), state)
+
+
+def test_plan_shows_what_then_happens_and_moves_nothing() -> None:
+    with World() as world:
+        scene = world.reset("container", 1)
+        before = world.picture()
+        planner = OraclePlanner(world)
+        report = collect(
+            scene.instruction, planner.plan(Task(scene.instruction), Still(world.observation()))
+        )
+        assert np.array_equal(world.picture(), before)
+        assert report.reason == FinishReason.STOP.value
+        for index, step in enumerate(report.steps):
+            assert step.index == index
+            skill = language.parse_skill(step.subgoal, scene)
+            assert skill is not None
+            assert world.execute(skill).ok
+            assert step.keyframe is not None
+            difference = np.abs(step.keyframe.rgb.astype(int) - world.picture())
+            assert (difference.max(axis=2) > 24).mean() < 0.002
+        planner.close()
+        assert all(world.success().values())
+
+
+def test_plan_stops_at_the_limit_and_refuses_strange_words() -> None:
+    with World() as world:
+        scene = world.reset("stack", 0)
+        planner = OraclePlanner(world)
+        still = Still(world.observation())
+        task = Task(scene.instruction, Generation(max_subgoals=1, keyframes=False))
+        report = collect(scene.instruction, planner.plan(task, still))
+        assert (report.reason, len(report.steps)) == (FinishReason.LENGTH.value, 1)
+        assert report.steps[0].keyframe is None
+        with pytest.raises(PlanError, match="cannot read"):
+            list(planner.plan(Task("make me a coffee"), still))
+        planner.close()
