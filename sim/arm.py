@@ -19,6 +19,7 @@ from sim.bullet import Bullet
 from sim.kinematics import JOINTS, Vector, inverse
 
 FINGERS = (9, 10)  # link and joint numbers in the URDF
+GRASP_POINT = 11  # link between the finger tips
 _ARM = list(range(JOINTS))
 _ARM_FORCE = [1500.0] * JOINTS  # N m: tracks fast motions; the arm is a means here, not studied
 _ARM_GAIN = [0.4] * JOINTS

@@ -69,5 +69,3 @@ class TextOnly:
             if isinstance(event, StepComplete):
                 event = replace(event, step=replace(event.step, keyframe=grey))
             yield event
-
-

@@ -114,9 +114,7 @@ def score_scene(world: World, planner: Planner, name: str, scene: SceneName) -> 
     world.reset(scene.family, scene.seed)
     instruction = world.scene.instruction
     generation = Generation(max_subgoals=_MOST_SUBGOALS, seed=scene.seed)
-    report = collect(
-        instruction, planner.plan(Task(instruction, generation), Still(world.observation()))
-    )
+    report = collect(instruction, planner.plan(Task(instruction, generation), Still(world.observation())))
     steps = tuple(_score_steps(world, report.steps))
     plan_valid = bool(steps) and len(steps) == len(report.steps) and all(s.valid and s.done for s in steps)
     open_success = plan_valid and all(world.success().values())
@@ -271,7 +269,7 @@ _work: Callable[[Job], list[dict]]
 
 
 def _begin(start: Callable[[], Callable[[Job], list[dict]]]) -> None:
-    global _work  # noqa: PLW0603 - a worker process holds its planner for all its jobs
+    global _work
     _work = start()
 
 

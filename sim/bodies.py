@@ -39,9 +39,7 @@ def item(bullet: Bullet, what: Item) -> int:
         )
     turn = (0, 0, math.sin(what.yaw / 2), math.cos(what.yaw / 2))
     body: int = bullet.createMultiBody(_MASS, shape, paint, (what.x, what.y, what.z), turn)
-    bullet.changeDynamics(
-        body, -1, lateralFriction=1.0, spinningFriction=0.003, rollingFriction=0.001
-    )
+    bullet.changeDynamics(body, -1, lateralFriction=1.0, spinningFriction=0.003, rollingFriction=0.001)
     return body
 
 

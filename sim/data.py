@@ -124,7 +124,7 @@ def write(
         Counts: seeds, written and dropped (imperfect executions), over all shards.
 
     Raises:
-        ValueError: a seed belongs to the benchmark.
+        ValueError: a seed belongs to the benchmark, or the folder holds another run.
     """
     training_seed(first_seed)
     training_seed(first_seed + episodes - 1)
@@ -134,13 +134,13 @@ def write(
         (folder, index, range(start, min(start + SHARD_SEEDS, first_seed + episodes)))
         for index, start in enumerate(range(first_seed, first_seed + episodes, SHARD_SEEDS))
     ]
+    _insist_on_same_run(folder, {"episodes": episodes, "first_seed": first_seed})
     began, counts = time.monotonic(), {"seeds": 0, "written": 0, "dropped": 0}
     with contextlib.ExitStack() as stack:
+        results: Iterator[tuple[str, int, int]] = map(_write_shard, jobs)
         if workers > 1:
             pool = stack.enter_context(multiprocessing.get_context("spawn").Pool(workers))
             results = pool.imap_unordered(_write_shard, jobs)
-        else:
-            results = map(_write_shard, jobs)
         for name, seeds, written in results:
             counts["seeds"] += seeds
             counts["written"] += written
@@ -149,6 +149,13 @@ def write(
             log(f"{name}: {written} of {seeds}; {counts['seeds']}/{episodes} seeds, {rate:.1f} a second")
     (folder / "counts.json").write_text(json.dumps(counts) + "\n", encoding="ascii")
     return counts
+
+
+def _insist_on_same_run(folder: Path, run: dict[str, int]) -> None:
+    path = folder / "run.json"
+    if path.exists() and (there := json.loads(path.read_text(encoding="ascii"))) != run:
+        raise ValueError(f"{folder} holds the run {there}, not {run}; go on with that, or take a new folder")
+    path.write_text(json.dumps(run) + "\n", encoding="ascii")
 
 
 def _write_shard(job: tuple[Path, int, range]) -> tuple[str, int, int]:
@@ -185,9 +192,7 @@ def _to_json(episode: Episode, frames: list[tuple[int, int]]) -> dict[str, Any]:
         "seed": episode.scene.seed,
         "robot": ROBOT,
         "instruction": episode.scene.instruction,
-        "steps": [
-            {"subgoal": taken.subgoal, "skill": _skill_list(taken.skill)} for taken in episode.steps
-        ],
+        "steps": [{"subgoal": taken.subgoal, "skill": _skill_list(taken.skill)} for taken in episode.steps],
         "frames": frames,
         "states": [asdict(state) for state in episode.states],
         "detour": [_skill_list(skill) for skill in episode.detour],
@@ -238,10 +243,15 @@ def run(args: argparse.Namespace) -> int:
         episodes=args.episodes,
         first_seed=args.first_seed,
         workers=args.workers,
-        log=lambda line: print(line, flush=True),
+        log=_say,
     )
-    print(json.dumps(counts))
+    _say(json.dumps(counts))
     return 0
+
+
+def _say(line: str) -> None:
+    sys.stdout.write(line + "\n")
+    sys.stdout.flush()
 
 
 def main(argv: list[str] | None = None) -> int:

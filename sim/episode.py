@@ -78,9 +78,7 @@ def run(world: World, choose: Chooser, most_steps: int = MOST_STEPS) -> Episode:
         steps.append(taken)
         pictures.append(world.picture())
         states.append(world.state())
-    return Episode(
-        world.scene, (), tuple(steps), tuple(pictures), tuple(states), world.success()
-    )
+    return Episode(world.scene, (), tuple(steps), tuple(pictures), tuple(states), world.success())
 
 
 def act(world: World, skill: Skill) -> None:
@@ -114,9 +112,7 @@ def record(world: World, family: str, seed: int) -> Episode:
         raise ImperfectError(f"the oracle stopped before {failed}")
     if not episode.steps:
         raise ImperfectError("the detour left nothing to do")
-    return Episode(
-        scene, tuple(detour), episode.steps, episode.pictures, episode.states, episode.success
-    )
+    return Episode(scene, tuple(detour), episode.steps, episode.pictures, episode.states, episode.success)
 
 
 def _random_skill(world: World, rng: np.random.Generator) -> Skill:

@@ -145,13 +145,13 @@ def word_instruction(form: str, slots: dict[str, str], rng: np.random.Generator)
     return templates[int(rng.integers(len(templates)))].format(**slots)
 
 
-def goal_of(form: str, slots: dict[str, str], scene_names: Scene | None = None) -> Goal:
+def goal_of(form: str, slots: dict[str, str], scene: Scene | None = None) -> Goal:
     """What a form with these slots asks for; forms without facts need the scene."""
     facts = FORMS[form].facts
     if not facts:
-        if scene_names is None:
+        if scene is None:
             raise ValueError(f"the goal of {form!r} depends on the scene; give it")
-        return colour_goal(scene_names)
+        return colour_goal(scene)
     named = tuple(
         Fact(slots.get(f.object, f.object), f.relation, slots.get(f.target, f.target)) for f in facts
     )
@@ -205,9 +205,8 @@ def parse_instruction(text: str, scene: Scene) -> Goal | None:
     return None
 
 
-def parse(text: str, scene: Scene) -> Skill | None:
-    """The same as parse_skill: a subgoal in words to a call of the skill library."""
-    return parse_skill(text, scene)
+# The short name of the reading that callers want most
+parse = parse_skill
 
 
 def _goal_fits(goal: Goal, scene: Scene, objects: set[str]) -> bool:

@@ -104,5 +104,3 @@ def _outline(r: Receptacle) -> list[tuple[float, float]]:
         for u in (-1, -0.5, 0, 0.5, 1)
         for v in (-1, -0.5, 0, 0.5, 1)
     ]
-
-

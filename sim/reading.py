@@ -7,6 +7,7 @@ nearest after the same blur wins. Knows pictures and skills; not who imagined th
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from itertools import pairwise
 
 import cv2
 import numpy as np
@@ -86,7 +87,7 @@ def _impossible(world: World) -> Iterator[tuple[str, Mapping[str, Pose | None]]]
         yield f"{name} vanished", {name: None}
         yield f"{name} floats", {name: Pose((x, y, z + _FLOAT_M), turn)}
         yield f"{name} shifted", {name: Pose((x, y + _SHIFT_M, z), turn)}
-    for first, second in zip(names, names[1:], strict=False):
+    for first, second in pairwise(names):
         yield f"{first} and {second} swapped", {first: poses[second], second: poses[first]}
 
 
@@ -95,4 +96,4 @@ def _arm(world: World) -> str:
 
 
 def _blur(picture: Picture) -> NDArray[np.float32]:
-    return cv2.GaussianBlur(picture.astype(np.float32), (0, 0), _BLUR_PX)
+    return np.asarray(cv2.GaussianBlur(picture.astype(np.float32), (0, 0), _BLUR_PX), np.float32)

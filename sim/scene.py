@@ -167,9 +167,7 @@ class Receptacle:
         wall = 0.0 if self.kind == "zone" else WALL
         if self.kind == "bowl":
             return max(math.hypot(u, v) - self.half[0] - 0.018, 0.0)
-        return math.hypot(
-            max(abs(u) - self.half[0] - wall, 0.0), max(abs(v) - self.half[1] - wall, 0.0)
-        )
+        return math.hypot(max(abs(u) - self.half[0] - wall, 0.0), max(abs(v) - self.half[1] - wall, 0.0))
 
 
 @dataclass(frozen=True)

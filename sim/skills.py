@@ -32,7 +32,9 @@ _TRIES = 3
 _EXACT = 0.0015  # rad: how near the joints come before anything is grasped, let go or shown
 _SPOT_GAP, _SPOT_WALL = 0.09, 0.055  # m from a spot to other objects and to receptacles
 # Table spots in the order in which they are taken: the edge near the front camera first
-_SPOTS = tuple((x, y) for x in (0.65, 0.58, 0.51, 0.44, 0.37) for y in (0.0, -0.08, 0.08, -0.16, 0.16, -0.225, 0.225))
+_SPOTS = tuple(
+    (x, y) for x in (0.65, 0.58, 0.51, 0.44, 0.37) for y in (0.0, -0.08, 0.08, -0.16, 0.16, -0.225, 0.225)
+)
 
 
 @dataclass(frozen=True)
@@ -54,9 +56,7 @@ def legal(world: "World") -> list[Skill]:
         return [Skill("pick", i.name) for i in world.scene.items if _why_no_pick(world, now, i.name) is None]
     targets = [TABLE, *(i.name for i in world.scene.items), *(r.name for r in world.scene.receptacles)]
     return [
-        Skill("place", held, target)
-        for target in targets
-        if _why_no_place(world, now, held, target) is None
+        Skill("place", held, target) for target in targets if _why_no_place(world, now, held, target) is None
     ]
 
 
@@ -169,6 +169,7 @@ def execute(world: "World", skill: Skill) -> SkillResult:
     reason = why_illegal(world, skill)
     if reason is not None:
         return SkillResult(False, reason)
+    world.forget_contacts()
     if skill.verb == "pick":
         return _pick(world, skill.object)
     return _place(world, skill.object, skill.target)

@@ -8,7 +8,7 @@ import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from sim.arm import FINGERS
+from sim.arm import FINGERS, GRASP_POINT
 from sim.scene import GRIPPER, TABLE, Fact, Item, Pose, Receptacle
 
 if TYPE_CHECKING:
@@ -77,9 +77,7 @@ def read(world: "World") -> SymbolicState:
     where = tuple(reader.place(item) for item in world.scene.items)
     held = {fact.object for fact in where if fact.relation == "held"}
     touched = tuple(n for n in poses if n not in held and any(reader.fingers(n)))
-    full = tuple(
-        r.name for r in world.scene.receptacles if free_slot(r, poses, next(iter(held), "")) is None
-    )
+    full = tuple(r.name for r in world.scene.receptacles if free_slot(r, poses, next(iter(held), "")) is None)
     return SymbolicState(where, full, touched)
 
 
@@ -99,7 +97,7 @@ def free_slot(receptacle: Receptacle, poses: dict[str, Pose], ignored: str = "")
 class _Reader:
     def __init__(self, world: "World", poses: dict[str, Pose]) -> None:
         self.world, self.poses = world, poses
-        self.tcp = world.bullet.getLinkState(world.arm.body, 11)[4] if poses else (0, 0, 0)
+        self.tcp = world.bullet.getLinkState(world.arm.body, GRASP_POINT)[4]
 
     def place(self, item: Item) -> Fact:
         """Where one item is."""
@@ -137,9 +135,9 @@ class _Reader:
         for other in self.world.scene.items:
             ox, oy, oz = self.poses[other.name].position
             over = math.hypot(x - ox, y - oy) < other.size / 2
-            if other.name != item.name and over and abs(bottom - oz - other.size / 2) < LEVEL:
-                if self._near(item.name, self.world.bodies[other.name]):
-                    return Fact(item.name, "on", other.name)
+            level = over and abs(bottom - oz - other.size / 2) < LEVEL
+            if other.name != item.name and level and self._near(item.name, self.world.bodies[other.name]):
+                return Fact(item.name, "on", other.name)
         for r in self.world.scene.receptacles:
             if abs(bottom - r.floor) < LEVEL and _within(r, x, y):
                 body = self.world.table if r.kind == "zone" else self.world.bodies[r.name]

@@ -37,7 +37,7 @@ class Mean:
 def summarise(rows: Iterable[dict]) -> list[Share | Mean]:
     """The figures of one planner, from its SceneScore rows."""
     rows = list(rows)
-    steps = [[s for s in row["steps"]] for row in rows]
+    steps = [list(row["steps"]) for row in rows]
     flat = [s for scene in steps for s in scene]
     seen = [s for s in flat if s["keyframe_agrees"] is not None]
     return [

@@ -96,6 +96,14 @@ class World:
         """
         self.bullet.setCollisionFilterGroupMask(self.bodies[name], -1, 1, -1)
 
+    def forget_contacts(self) -> None:
+        """Let Bullet find all contacts anew: then poses and speeds alone decide the future.
+
+        Otherwise the solver's memory of old contacts, which no saved state holds, has a say too.
+        """
+        for item in self.scene.items:
+            self.refresh_contacts(item.name)
+
     @property
     def time_s(self) -> float:
         """Simulated time since the reset."""
@@ -147,11 +155,17 @@ class World:
     # ---- remembering
 
     def snapshot(self) -> Snapshot:
-        """Remember everything, exactly; held objects stay held. Costs memory until `forget`."""
-        return Snapshot(self.bullet.saveState(), self.steps, self.arm.target.copy(), self.arm.width)
+        """Remember everything, exactly; held objects stay held. Costs memory until `forget`.
+
+        What follows now is bit for bit what follows each later restore.
+        """
+        self.forget_contacts()
+        arm = self.arm
+        return Snapshot(self.bullet.saveState(), self.steps, arm.target.copy(), arm.width)
 
     def restore(self, snapshot: Snapshot) -> None:
         """Return to a snapshot of this world since its last reset; it can be used again."""
+        self.forget_contacts()
         self.bullet.restoreState(stateId=snapshot.bullet_id)
         self.steps = snapshot.steps
         self.arm.target, self.arm.width = snapshot.target.copy(), snapshot.width
@@ -209,5 +223,3 @@ class World:
             self.pose_state({item.name: skills.carry_pose(item)}, "carry", item.size)
         else:
             self.pose_state({item.name: skills.place_pose(self, item.name, skill.target)})
-
-

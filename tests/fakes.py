@@ -127,8 +127,7 @@ def digest_of(
 def subgoal_of(digest: bytes) -> str:
     """A sentence whose last word tells any two digests apart."""
     verb, colour, thing = (
-        words[byte % len(words)]
-        for words, byte in zip((VERBS, COLOURS, THINGS), digest[1:4], strict=True)
+        words[byte % len(words)] for words, byte in zip((VERBS, COLOURS, THINGS), digest[1:4], strict=True)
     )
     return f"{verb} the {colour} {thing} {digest[4:8].hex()}"
 
@@ -146,7 +145,6 @@ def fake_observation(
     """Pictures of noise, [24, 32, 3] each, captured at seq / 10 s; other noise, other pictures."""
     rng = np.random.default_rng(noise)
     frames = [
-        Frame(rng.integers(0, 256, (24, 32, 3), dtype=np.uint8), camera, seq / 10)
-        for camera in cameras
+        Frame(rng.integers(0, 256, (24, 32, 3), dtype=np.uint8), camera, seq / 10) for camera in cameras
     ]
     return Observation(tuple(frames), seq)

@@ -10,6 +10,7 @@ import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 import psutil
@@ -28,13 +29,20 @@ from sim.benchmark import (
     read_rows,
     read_suite,
     row,
-    run as run_jobs,
     score_ceiling,
     score_scene,
 )
+from sim.benchmark import (
+    run as run_jobs,
+)
+from sim.camera import VIEWS
 from sim.oracle import OraclePlanner
 from sim.summary import Share, by_family, summarise, summarise_ceiling
 from sim.world import World
+
+if TYPE_CHECKING:
+    from emu_planner.engine.planner import EmuPlanner
+    from emu_planner.model.ibq import VisionTokenizer
 
 PLANNERS = ("nano", "copy-last-frame", "text-only", "oracle")
 _CEILING = "tokenizer ceiling"
@@ -117,35 +125,43 @@ def _show(results: list[dict], names: list[str], console: Console) -> None:
 
 
 def _start_worker(checkpoint: str) -> Callable[[Job], list[dict]]:
-    """In a worker process: load the model once, on one thread."""
+    """In a worker process, on one thread: each part of the model is loaded when a job first needs it."""
     import torch
 
     from emu_planner.engine.picture import decode, encode
     from emu_planner.engine.planner import EmuPlanner
     from emu_planner.model.checkpoint import load_vision_tokenizer, resolve
 
-    model = EmuPlanner.load(checkpoint, threads=1)
-    vision = load_vision_tokenizer(resolve(checkpoint))
+    torch.set_num_threads(1)
     world = World()
 
-    def round_trip(picture: np.ndarray) -> np.ndarray:
-        return decode(vision, encode(vision, picture), model.config.views).rgb
+    @functools.cache
+    def model() -> "EmuPlanner":
+        return EmuPlanner.load(checkpoint)
 
-    makers: dict[str, Callable[[], Planner]] = {
-        "nano": lambda: model,
-        "oracle": lambda: OraclePlanner(world),
-        "copy-last-frame": lambda: CopyLastFrame(OraclePlanner(world)),
-        "text-only": lambda: TextOnly(model),
-    }
+    @functools.cache
+    def planner(name: str) -> Planner:
+        makers: dict[str, Callable[[], Planner]] = {
+            "nano": model,
+            "oracle": lambda: OraclePlanner(world),
+            "copy-last-frame": lambda: CopyLastFrame(OraclePlanner(world)),
+            "text-only": lambda: TextOnly(model()),
+        }
+        return makers[name]()
+
+    @functools.cache
+    def vision() -> "VisionTokenizer":
+        return load_vision_tokenizer(resolve(checkpoint))
+
+    def round_trip(picture: np.ndarray) -> np.ndarray:
+        return decode(vision(), encode(vision(), picture), VIEWS).rgb
 
     def work(job: Job) -> list[dict]:
         name, scene = job
-        with torch.inference_mode():
-            if name == _CEILING:
-                return [row(score) for score in score_ceiling(world, round_trip, scene)]
-            return [row(score_scene(world, planners[name], name, scene))]
+        if name == _CEILING:
+            return [row(score) for score in score_ceiling(world, round_trip, scene)]
+        return [row(score_scene(world, planner(name), name, scene))]
 
-    planners = {name: make() for name, make in makers.items()}
     return work
 
 

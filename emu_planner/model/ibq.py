@@ -119,7 +119,7 @@ class Middle(nn.Module):
 class Level(nn.Module):
     """One resolution: blocks, attention after each where there is one, then a change of size."""
 
-    def __init__(self, inputs: int, outputs: int, blocks: int, attention: bool) -> None:
+    def __init__(self, inputs: int, outputs: int, blocks: int, *, attention: bool) -> None:
         super().__init__()
         self.block = nn.ModuleList(
             ResnetBlock(inputs if index == 0 else outputs, outputs) for index in range(blocks)
@@ -132,10 +132,9 @@ class Level(nn.Module):
             x = block(x)
             if self.attn:
                 x = self.attn[index](x)
-        if hasattr(self, "downsample"):
-            x = self.downsample(x)
-        if hasattr(self, "upsample"):
-            x = self.upsample(x)
+        for name in ("downsample", "upsample"):
+            if (resize := self._modules.get(name)) is not None:
+                x = resize(x)
         return x
 
 
@@ -154,7 +153,7 @@ class Encoder(nn.Module):
                 widths[index - 1] if index else config.ch,
                 width,
                 config.num_res_blocks,
-                deepest and config.deep_attention,
+                attention=deepest and config.deep_attention,
             )
             if not deepest:
                 level.downsample = Downsample(width)
@@ -180,14 +179,14 @@ class DecoderCNN(nn.Module):
         widths = [config.ch * multiple for multiple in config.ch_mult]
         self.conv_in = nn.Conv2d(config.z_channels, widths[-1], 3, padding=1)
         self.mid = Middle(widths[-1])
-        levels = []
+        levels: list[Level] = []
         for index in reversed(range(len(widths))):
             deepest = index == len(widths) - 1
             level = Level(
                 widths[index] if deepest else widths[index + 1],
                 widths[index],
                 config.num_res_blocks + 1,
-                deepest and config.deep_attention,
+                attention=deepest and config.deep_attention,
             )
             if index:
                 level.upsample = Upsample(widths[index])
@@ -254,8 +253,7 @@ class VisionTokenizer(nn.Module):
         height, width = images.shape[2:]
         if height % self.config.downsampling or width % self.config.downsampling:
             raise ValueError(
-                f"picture is {width}x{height} px; both sides must be multiples of "
-                f"{self.config.downsampling}"
+                f"picture is {width}x{height} px; both sides must be multiples of {self.config.downsampling}"
             )
         return self.quantize.nearest(self.latent(images))
 

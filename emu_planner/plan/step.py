@@ -26,9 +26,7 @@ class Keyframe:
                 f"keyframe: expected uint8 [H, W, 3], got {self.rgb.dtype} {list(self.rgb.shape)}"
             )
         if not self.views or self.rgb.shape[1] % len(self.views):
-            raise ValueError(
-                f"keyframe: width {self.rgb.shape[1]} does not divide into views {self.views}"
-            )
+            raise ValueError(f"keyframe: width {self.rgb.shape[1]} does not divide into views {self.views}")
 
     def view(self, name: str) -> NDArray[np.uint8]:
         """The part of the image that depicts one camera, [H, W / views, 3]."""
@@ -38,9 +36,7 @@ class Keyframe:
 
     def __eq__(self, other: object) -> bool:
         return (
-            isinstance(other, Keyframe)
-            and self.views == other.views
-            and np.array_equal(self.rgb, other.rgb)
+            isinstance(other, Keyframe) and self.views == other.views and np.array_equal(self.rgb, other.rgb)
         )
 
     __hash__ = None  # type: ignore[assignment]

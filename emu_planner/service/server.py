@@ -47,9 +47,7 @@ class PlannerServer:
 
     async def start(self) -> None:
         """Listen, and begin to load. OSError: the address cannot be bound."""
-        planner_pb2_grpc.add_PlannerServiceServicer_to_server(
-            PlannerServicer(self._state), self._server
-        )
+        planner_pb2_grpc.add_PlannerServiceServicer_to_server(PlannerServicer(self._state), self._server)
         health_pb2_grpc.add_HealthServicer_to_server(self._health, self._server)
         names = (SERVICE_NAME, health.SERVICE_NAME, reflection.SERVICE_NAME)
         reflection.enable_server_reflection(names, self._server)

@@ -80,14 +80,10 @@ class PlannerServicer(planner_pb2_grpc.PlannerServiceServicer):
             raise PlanError(ErrorCode.INVALID_REQUEST, "the call ended without `open`") from None
         if request.WhichOneof("message") != "open":
             kind = request.WhichOneof("message") or "empty"
-            raise PlanError(
-                ErrorCode.INVALID_REQUEST, f"the first message is {kind}; it has to be `open`"
-            )
+            raise PlanError(ErrorCode.INVALID_REQUEST, f"the first message is {kind}; it has to be `open`")
         return request.open
 
-    async def _open(
-        self, opening: pb.OpenSession, send: Send
-    ) -> contextlib.AbstractContextManager[Session]:
+    async def _open(self, opening: pb.OpenSession, send: Send) -> contextlib.AbstractContextManager[Session]:
         state, config = self._state, self._state.config
         if state.draining:
             raise draining_error()
@@ -123,9 +119,7 @@ class PlannerServicer(planner_pb2_grpc.PlannerServiceServicer):
             words = f"internal error {error_id}; the service's log says more under this number"
             await self._abort(context, PlanError(ErrorCode.INTERNAL, words), error_id)
 
-    async def _abort(
-        self, context: grpc.aio.ServicerContext, error: PlanError, error_id: str = ""
-    ) -> None:
+    async def _abort(self, context: grpc.aio.ServicerContext, error: PlanError, error_id: str = "") -> None:
         retry_after_s = self._state.config.retry_after_s if error.code in RETRY_LATER else None
         await context.abort(
             STATUS_OF_CODE[error.code],

@@ -126,9 +126,7 @@ class Session:
     async def converse(self, requests: AsyncIterable[pb.PlanRequest]) -> None:
         """Serve a Plan stream to its end. PlanError: the call has to end with that."""
         await self._send(
-            pb.PlanResponse(
-                opened=pb.SessionOpened(session_id=self._id, server=self._state.info())
-            )
+            pb.PlanResponse(opened=pb.SessionOpened(session_id=self._id, server=self._state.info()))
         )
         reader = asyncio.create_task(self._read(requests))
         worker = asyncio.create_task(self._work())
@@ -329,9 +327,7 @@ class Session:
     async def _replan(self, replan: pb.Replan) -> None:
         old = self._order
         if replan.base_epoch not in (0, old.epoch):
-            raise _invalid(
-                f"Replan is based on epoch {replan.base_epoch}, but the session is at {old.epoch}"
-            )
+            raise _invalid(f"Replan is based on epoch {replan.base_epoch}, but the session is at {old.epoch}")
         if self._state.draining:
             raise draining_error()
         history = tuple(self._history[index] for index in sorted(self._history))
@@ -353,9 +349,7 @@ class Session:
     def _end_after_grace(self, run: PlanRun) -> None:
         """For a planner that does not look at its Stop; too late if it did, and so unread."""
         end = PlanComplete(FinishReason.INTERRUPTED)
-        asyncio.get_running_loop().call_later(
-            self._config.stop_grace_s, run.items.put_nowait, end
-        )
+        asyncio.get_running_loop().call_later(self._config.stop_grace_s, run.items.put_nowait, end)
 
     def _remember(self, epoch: int, step: Step) -> None:
         self._steps[epoch, step.index] = step
@@ -365,9 +359,7 @@ class Session:
     def _record(self, message: pb.SubgoalOutcome) -> None:
         step = self._steps.get((message.epoch, message.index))
         if step is None:
-            raise _invalid(
-                f"there is no subgoal {message.index} of epoch {message.epoch} in this session"
-            )
+            raise _invalid(f"there is no subgoal {message.index} of epoch {message.epoch} in this session")
         outcome = codec.outcome_from_proto(message.outcome)
         self._history[step.index] = StepOutcome(step, outcome, message.detail)
 
@@ -376,8 +368,7 @@ def checked_id(session_id: str) -> str:
     """A session id that is safe in a log line. PlanError INVALID_REQUEST otherwise."""
     if not SESSION_ID.fullmatch(session_id):
         raise _invalid(
-            f"session_id {session_id[:64]!r} is not 1 to 64 letters, digits, '.', '_' or '-'; "
-            "take a UUID"
+            f"session_id {session_id[:64]!r} is not 1 to 64 letters, digits, '.', '_' or '-'; take a UUID"
         )
     return session_id
 
@@ -401,9 +392,7 @@ def draining_error() -> PlanError:
 class _SessionLog(logging.LoggerAdapter):
     """Puts the session's id at the head of each line, and in the record as `session`."""
 
-    def process(
-        self, msg: Any, kwargs: MutableMapping[str, Any]
-    ) -> tuple[Any, MutableMapping[str, Any]]:
+    def process(self, msg: Any, kwargs: MutableMapping[str, Any]) -> tuple[Any, MutableMapping[str, Any]]:
         """Prefix the message."""
         kwargs["extra"] = self.extra
         return f"session {(self.extra or {})['session']}: {msg}", kwargs

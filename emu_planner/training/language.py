@@ -40,9 +40,9 @@ class LanguageTraining:
     weight_decay: float = 0.1
     seed: int = 0
     # steps between two measurements on held-out samples; 0: never
-    validate_every: int = 500
+    validate_every: int = 1000
     # seconds between two saved states
-    save_every_s: float = 120.0
+    save_every_s: float = 300.0
 
 
 def train_language(
@@ -67,7 +67,7 @@ def train_language(
     model.initialise(config.seed)
     trainer = _Trainer(config, model.to(device), device, first_visual)
     trainer.resume()
-    print(f"{sum(p.numel() for p in model.parameters()) / 1e6:.1f} M parameters")
+    trainer.log.say(f"{sum(p.numel() for p in model.parameters()) / 1e6:.1f} M parameters")
     batches = prefetch(pack(samples, rows=config.rows, context=config.context, pad=pad), depth=8)
     checks = list(pack(held_out, rows=config.rows, context=config.context, pad=pad))
     trainer.run(batches, checks)
@@ -81,6 +81,7 @@ class _Trainer:
         self, config: LanguageTraining, model: Transformer, device: torch.device, first_visual: int
     ) -> None:
         self.config, self.model, self.device, self.first_visual = config, model, device, first_visual
+        self.log = RunLog(config.out)
         decayed = [p for p in model.parameters() if p.dim() > 1]
         plain = [p for p in model.parameters() if p.dim() == 1]
         self.optimiser = torch.optim.AdamW(
@@ -99,8 +100,10 @@ class _Trainer:
 
     def run(self, batches: Iterator[PackedBatch], checks: list[PackedBatch]) -> None:
         """Train to the end of the schedule."""
-        config, log = self.config, RunLog(self.config.out)
-        schedule = Schedule(steps=config.steps, minutes=config.minutes, warm_up=config.warm_up)
+        config, log = self.config, self.log
+        schedule = Schedule(
+            steps=config.steps, minutes=config.minutes, warm_up=config.warm_up, start_step=self.step
+        )
         saved_s, tokens, since_s = time.monotonic(), 0.0, time.monotonic()
         while (done := schedule.progress(self.step)) < 1.0:
             for group in self.optimiser.param_groups:
@@ -115,17 +118,19 @@ class _Trainer:
             tokens += batch.filled * batch.ids.size
             if self.step % 20 == 0 or self.step == 1:
                 now_s = time.monotonic()
-                log.write(
-                    self.step, loss=float(loss.detach()), text=float(text), visual=float(visual), norm=float(norm),
-                    rate=self.optimiser.param_groups[0]["lr"], tokens_per_s=tokens / (now_s - since_s),
-                )  # fmt: skip
+                figures = {
+                    "loss": loss.detach(), "text": text, "visual": visual, "norm": norm,
+                    "rate": self.optimiser.param_groups[0]["lr"],
+                    "tokens_per_s": tokens / (now_s - since_s),
+                }  # fmt: skip
+                log.write(self.step, figures)
                 tokens, since_s = 0.0, now_s
             if config.validate_every and self.step % config.validate_every == 0:
-                log.write(self.step, force=True, **self.validate(checks))
+                log.write(self.step, self.validate(checks), force=True)
             if time.monotonic() - saved_s > config.save_every_s:
                 save_state(config.out, self.state())
                 saved_s = time.monotonic()
-        log.write(self.step, force=True, **self.validate(checks))
+        log.write(self.step, self.validate(checks), force=True)
         save_state(config.out, self.state())
         log.close()
 
@@ -180,7 +185,7 @@ class _Trainer:
         self.step = state["step"]
         self.model.load_state_dict(state["model"])
         self.optimiser.load_state_dict(state["optimiser"])
-        print(f"going on from step {self.step}")
+        self.log.say(f"going on from step {self.step}")
 
 
 def block_mask(documents: Tensor) -> BlockMask:

@@ -2,7 +2,10 @@
 
 import json
 import time
+from collections.abc import Mapping
 from pathlib import Path
+
+from torch import Tensor
 
 
 class RunLog:
@@ -19,16 +22,20 @@ class RunLog:
         self._every_s, self._shown_s = every_s, 0.0
         self._started_s = time.monotonic()
 
-    def write(self, step: int, *, force: bool = False, **figures: float) -> None:
-        """Record the figures of one step."""
+    def write(self, step: int, figures: Mapping[str, float | Tensor], *, force: bool = False) -> None:
+        """Record the figures of one step; `force` shows them at once."""
         elapsed_s = time.monotonic() - self._started_s
-        row = {"step": step, "elapsed_s": round(elapsed_s, 2)}
-        row.update({name: round(float(value), 6) for name, value in figures.items()})
+        values = {name: round(float(value), 6) for name, value in figures.items()}
+        row = {"step": step, "elapsed_s": round(elapsed_s, 2), **values}
         self._file.write(json.dumps(row) + "\n")
         if force or elapsed_s - self._shown_s >= self._every_s:
             self._shown_s = elapsed_s
-            shown = "  ".join(f"{name} {value:.4g}" for name, value in figures.items())
+            shown = "  ".join(f"{name} {value:.4g}" for name, value in values.items())
             print(f"[{elapsed_s:6.0f} s] step {step:6d}  {shown}", flush=True)
+
+    def say(self, text: str) -> None:
+        """A line for whoever watches; it is not recorded."""
+        print(text, flush=True)
 
     def close(self) -> None:
         """Close the file."""

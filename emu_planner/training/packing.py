@@ -69,12 +69,10 @@ class _Batch:
     def add(self, sample: Sample) -> bool:
         """Put the sample into the first row with room; False when there is none."""
         length = min(len(sample.ids), self.context)
-        for row, start in enumerate(self.used):
-            if start + length <= self.context:
-                break
-        else:
+        row = next((row for row, used in enumerate(self.used) if used + length <= self.context), None)
+        if row is None:
             return False
-        end = start + length
+        start, end = self.used[row], self.used[row] + length
         self.ids[row, start:end] = sample.ids[:length]
         self.targets[row, start : end - 1] = sample.ids[1:length]
         self.weights[row, start : end - 1] = sample.weights[1:length]

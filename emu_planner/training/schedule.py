@@ -11,6 +11,7 @@ class Schedule:
         steps: how long the run is; 0 when the clock decides.
         minutes: how long the run is by the clock; None when steps decide.
         warm_up: steps of linear warm-up.
+        start_step: where a resumed run goes on.
     """
 
     def __init__(self, *, steps: int, minutes: float | None, warm_up: int, start_step: int = 0) -> None:
@@ -24,6 +25,9 @@ class Schedule:
         """How much of the run is done, in [0, 1]."""
         if self.minutes is None:
             return min(1.0, step / self.steps)
+        if step <= self.start_step + 1:
+            # the first step compiles; that is no part of the run
+            self.started_s = time.monotonic()
         return min(1.0, (time.monotonic() - self.started_s) / (60 * self.minutes))
 
     def rate(self, step: int, progress: float) -> float:

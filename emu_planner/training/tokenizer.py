@@ -59,7 +59,7 @@ class TokenizerTraining:
     crowding_weight: float = 0.02
     edge_weight: float = 1.0
     # seconds between two saved states
-    save_every_s: float = 120.0
+    save_every_s: float = 300.0
 
 
 def train_tokenizer(config: TokenizerTraining, vision: VisionConfig, device: torch.device) -> VisionTokenizer:
@@ -73,10 +73,11 @@ def train_tokenizer(config: TokenizerTraining, vision: VisionConfig, device: tor
     frames = load_frames(reader, list(reader), limit=config.limit, seed=config.seed).to(device)
     model = VisionTokenizer(vision)
     model.initialise()
-    model = model.to(device, memory_format=torch.channels_last)
+    model.to(device).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     trainer = _Trainer(config, model, device)
     trainer.resume()
-    print(f"{len(frames)} pictures, {sum(p.numel() for p in model.parameters()) / 1e6:.1f} M parameters")
+    million = sum(p.numel() for p in model.parameters()) / 1e6
+    trainer.log.say(f"{len(frames)} pictures, {million:.1f} M parameters")
     trainer.run(frames)
     save_vision_tokenizer(model, config.out / "checkpoint", dtype=torch.bfloat16)
     return model
@@ -87,6 +88,7 @@ class _Trainer:
 
     def __init__(self, config: TokenizerTraining, model: VisionTokenizer, device: torch.device) -> None:
         self.config, self.model, self.device = config, model, device
+        self.log = RunLog(config.out)
         self.table = model.quantize.embedding.weight
         with torch.no_grad():
             self.table.copy_(F.normalize(torch.randn_like(self.table), dim=1))
@@ -103,8 +105,10 @@ class _Trainer:
 
     def run(self, frames: Tensor) -> None:
         """Train to the end of the schedule."""
-        config, log = self.config, RunLog(self.config.out)
-        schedule = Schedule(steps=config.steps, minutes=config.minutes, warm_up=config.warm_up)
+        config, log = self.config, self.log
+        schedule = Schedule(
+            steps=config.steps, minutes=config.minutes, warm_up=config.warm_up, start_step=self.step
+        )
         saved_s = time.monotonic()
         while (done := schedule.progress(self.step)) < 1.0:
             for group in self.optimiser.param_groups:
@@ -113,7 +117,7 @@ class _Trainer:
             figures = self.update(to_model(frames[rows.to(self.device)]), done)
             self.step += 1
             if self.step % 20 == 0 or self.step == 1:
-                log.write(self.step, **{name: float(value) for name, value in figures.items()})
+                log.write(self.step, figures)
             if time.monotonic() - saved_s > config.save_every_s:
                 save_state(config.out, self.state())
                 saved_s = time.monotonic()
@@ -184,7 +188,7 @@ class _Trainer:
         self.optimiser.load_state_dict(state["optimiser"])
         self.usage.count.copy_(state["usage"])
         self.generator.set_state(state["generator"].cpu())
-        print(f"going on from step {self.step}")
+        self.log.say(f"going on from step {self.step}")
 
 
 def picture_loss(out: Tensor, target: Tensor, *, edge_weight: float) -> tuple[Tensor, dict[str, Tensor]]:

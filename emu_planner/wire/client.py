@@ -227,9 +227,7 @@ class _Conversation:
         request = pb.PlanRequest(open=opening)
         self._check_size(request, "the history's keyframes make")
         self._requests.put(request)
-        self._call = self._stub.Plan(
-            iter(self._requests.get, None), timeout=self._config.overall_timeout_s
-        )
+        self._call = self._stub.Plan(iter(self._requests.get, None), timeout=self._config.overall_timeout_s)
         for work in (self._read, self._feed):
             threading.Thread(target=work, name=f"emu-planner{work.__name__}", daemon=True).start()
 
@@ -389,9 +387,7 @@ def _newer(frames: Mailbox, seq: int, ended: threading.Event) -> Observation | N
 
 
 def _error_of(error: grpc.RpcError, target: str) -> PlanError:
-    return error_from_status(
-        error.code(), error.details() or "", error.trailing_metadata() or (), target
-    )
+    return error_from_status(error.code(), error.details() or "", error.trailing_metadata() or (), target)
 
 
 def _channel_options(config: ClientConfig) -> list[tuple[str, int]]:

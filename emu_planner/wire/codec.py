@@ -196,9 +196,7 @@ def history_to_proto(history: Sequence[StepOutcome]) -> list[pb.PastSubgoal]:
         ]
 
 
-def history_from_proto(
-    messages: Sequence[pb.PastSubgoal], max_pixels: int
-) -> tuple[StepOutcome, ...]:
+def history_from_proto(messages: Sequence[pb.PastSubgoal], max_pixels: int) -> tuple[StepOutcome, ...]:
     """Steps so far. PlanError INVALID_REQUEST: an outcome is unset, a keyframe is damaged."""
     return tuple(
         StepOutcome(
@@ -232,9 +230,7 @@ def keyframe_to_proto(keyframe: Keyframe | None, *, requested: bool) -> pb.Keyfr
     camera = keyframe.views[0] if len(keyframe.views) == 1 else ""
     return pb.Keyframe(
         status=pb.KEYFRAME_STATUS_OK,
-        image=pb.Frame(
-            camera=camera, encoding=pb.IMAGE_ENCODING_PNG, data=data, width=width, height=height
-        ),
+        image=pb.Frame(camera=camera, encoding=pb.IMAGE_ENCODING_PNG, data=data, width=width, height=height),
         camera=camera,
         sha256=hashlib.sha256(data).digest(),
         views=keyframe.views,
@@ -290,16 +286,12 @@ def event_to_proto(
                     )
                 )
             case StepComplete():
-                subgoal = _step_to_proto(
-                    event, epoch, requested=keyframes, observation_seq=observation_seq
-                )
+                subgoal = _step_to_proto(event, epoch, requested=keyframes, observation_seq=observation_seq)
                 return pb.PlanResponse(subgoal=subgoal)
             case PlanComplete(reason, timing):
                 number = pb.FINISH_REASON_SUPERSEDED if superseded else REASON_NUMBERS[reason]
                 return pb.PlanResponse(
-                    plan_complete=pb.PlanComplete(
-                        epoch=epoch, reason=number, timing=_timing_to_proto(timing)
-                    )
+                    plan_complete=pb.PlanComplete(epoch=epoch, reason=number, timing=_timing_to_proto(timing))
                 )
 
 
@@ -366,13 +358,9 @@ def _frame_to_proto(frame: Frame, config: ImageConfig) -> pb.Frame:
     )
 
 
-def _frame_from_proto(
-    message: pb.Frame, observation_time: timestamp_pb2.Timestamp, max_pixels: int
-) -> Frame:
+def _frame_from_proto(message: pb.Frame, observation_time: timestamp_pb2.Timestamp, max_pixels: int) -> Frame:
     try:
-        rgb = decode_image(
-            message.data, _encoding(message), message.width, message.height, max_pixels
-        )
+        rgb = decode_image(message.data, _encoding(message), message.width, message.height, max_pixels)
     except PlanError as error:
         raise _invalid(f"frame of camera {message.camera!r}: {error.message}") from error
     own_time = message.HasField("capture_time")

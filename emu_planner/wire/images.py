@@ -83,9 +83,7 @@ def decode_image(
     if found != (width, height):
         raise _invalid(f"the image is {found[0]}x{found[1]}, but declared {width}x{height}")
     try:
-        bgr = cv2.imdecode(
-            np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR | cv2.IMREAD_IGNORE_ORIENTATION
-        )
+        bgr = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR | cv2.IMREAD_IGNORE_ORIENTATION)
     except cv2.error as error:
         raise _invalid(f"the {encoding.value} data is damaged: {error.err}") from error
     if bgr is None or bgr.shape != (height, width, 3):

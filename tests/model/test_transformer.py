@@ -88,9 +88,7 @@ def test_tensors_load_into_transformers_qwen3(expected):
     ours = Transformer(config).eval()
     ours.initialise(seed=1)
     theirs = transformers.Qwen3ForCausalLM(
-        transformers.Qwen3Config(
-            **config.__dict__, tie_word_embeddings=False, attn_implementation="eager"
-        )
+        transformers.Qwen3Config(**config.__dict__, tie_word_embeddings=False, attn_implementation="eager")
     ).eval()
     theirs.load_state_dict(ours.state_dict())
     ids = torch.arange(0, 300, 7)[None]

@@ -203,9 +203,7 @@ def test_a_session_that_goes_on_replans_with_its_outcomes(channel):
     # given history goes before remembered outcomes, a new instruction before the old one
     given = codec.history_to_proto(history[:1])
     call.send(replan=pb.Replan(instruction="sort them", history=given))
-    expected = FakePlanner().plan(
-        Task("sort them", TASK.generation), Still(fake_observation(2)), history[:1]
-    )
+    expected = FakePlanner().plan(Task("sort them", TASK.generation), Still(fake_observation(2)), history[:1])
     assert steps_of(call.plan(fake_observation(2))) == collect("x", expected).steps
     assert list(call.close().responses) == []
 
@@ -320,9 +318,7 @@ def test_too_many_sessions_tell_when_to_come_again():
 
 def test_generate_plan_takes_the_newest_of_its_observations(channel):
     stub = planner_pb2_grpc.PlannerServiceStub(channel)
-    observations = [
-        codec.observation_to_proto(fake_observation(seq, seq=seq), PNG) for seq in (1, 3, 2)
-    ]
+    observations = [codec.observation_to_proto(fake_observation(seq, seq=seq), PNG) for seq in (1, 3, 2)]
     request = pb.GeneratePlanRequest(session=opening(), observations=observations)
     steps = steps_of(one.event for one in stub.GeneratePlan(request, timeout=60))
     expected = FakePlanner().plan(TASK, Still(fake_observation(3, seq=3)))

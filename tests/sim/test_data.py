@@ -59,6 +59,8 @@ def test_writing_again_keeps_whole_shards_and_leaves_no_parts(folder: Path) -> N
     data.write(folder, episodes=8, first_seed=40)
     assert {path.name: path.stat().st_mtime_ns for path in folder.glob("shard-*")} == before
     assert not list(folder.glob("*.tmp"))
+    with pytest.raises(ValueError, match="holds the run"):
+        data.write(folder, episodes=9, first_seed=40)
 
 
 def test_benchmark_seeds_are_refused(tmp_path: Path) -> None:

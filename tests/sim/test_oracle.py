@@ -62,9 +62,7 @@ def test_empties_a_full_tray_of_strangers() -> None:
         ),
         full=("red tray",),
     )
-    goal = Goal(
-        (Fact("red block", "in", "red tray"), Fact("red cylinder", "in", "red tray")), ("red tray",)
-    )
+    goal = Goal((Fact("red block", "in", "red tray"), Fact("red cylinder", "in", "red tray")), ("red tray",))
     assert next_skill(goal, state) == Skill("pick", "blue block")
 
 
@@ -79,9 +77,7 @@ def test_plan_shows_what_then_happens_and_moves_nothing() -> None:
         scene = world.reset("container", 1)
         before = world.picture()
         planner = OraclePlanner(world)
-        report = collect(
-            scene.instruction, planner.plan(Task(scene.instruction), Still(world.observation()))
-        )
+        report = collect(scene.instruction, planner.plan(Task(scene.instruction), Still(world.observation())))
         assert np.array_equal(world.picture(), before)
         assert report.reason == FinishReason.STOP.value
         for index, step in enumerate(report.steps):
@@ -90,8 +86,7 @@ def test_plan_shows_what_then_happens_and_moves_nothing() -> None:
             assert skill is not None
             assert world.execute(skill).ok
             assert step.keyframe is not None
-            difference = np.abs(step.keyframe.rgb.astype(int) - world.picture())
-            assert (difference.max(axis=2) > 24).mean() < 0.002
+            assert np.array_equal(step.keyframe.rgb, world.picture())
         planner.close()
         assert all(world.success().values())
 

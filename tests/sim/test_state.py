@@ -21,7 +21,7 @@ def shared() -> Iterator[World]:
 def world(shared: World) -> World:
     """A scene with two blocks, moved to known places."""
     shared.reset("stack", 0)
-    a, b = _blocks(shared)
+    _, b = _blocks(shared)
     half = shared.scene.item(b).size / 2
     shared.pose_state(
         {i.name: Pose.upright(0.4 + 0.09 * n, -0.2, i.size / 2) for n, i in enumerate(shared.scene.items)}
@@ -69,7 +69,7 @@ def test_floating_at_the_carry_point_is_held_only_between_closed_fingers(world: 
 
 
 def test_a_real_grasp_is_held_and_a_release_is_not(world: World) -> None:
-    a, b = _blocks(world)
+    a, _ = _blocks(world)
     assert world.execute(Skill("pick", a)).ok
     assert world.state().held == a
     world.arm.grip(0.08, 3)
@@ -128,9 +128,7 @@ def test_an_object_that_is_still_touched_satisfies_nothing(world: World) -> None
     grip = skills.carry_pose(item)
     base = world.scene.item(b)
     low = grip.position[2] - item.size / 2 - base.size / 2
-    world.pose_state(
-        {a: grip, b: Pose.upright(grip.position[0], grip.position[1], low)}, "carry", item.size
-    )
+    world.pose_state({a: grip, b: Pose.upright(grip.position[0], grip.position[1], low)}, "carry", item.size)
     now = world.state()
     assert now.of(a) == Fact(a, "on", b)
     assert a in now.touched

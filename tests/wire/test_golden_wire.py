@@ -35,15 +35,11 @@ TASK = Task(
     Generation(4, True, 2**63, 0.7, 50, 0.9, 3.0, 10.0, 2.5),
 )
 PAST = StepOutcome(Step(0, "lift the red block", None, 0.5), Outcome.SKIPPED, "by hand")
-IMAGE = pb.Frame(
-    camera="front", encoding=pb.IMAGE_ENCODING_PNG, data=b"\x01\x02", width=3, height=4
-)
+IMAGE = pb.Frame(camera="front", encoding=pb.IMAGE_ENCODING_PNG, data=b"\x01\x02", width=3, height=4)
 IMAGE.capture_time.FromNanoseconds(1_500_000_007)
 OBSERVATION = pb.Observation(seq=300, frames=[IMAGE], task_state="idle")
 OBSERVATION.capture_time.FromNanoseconds(1_500_000_007)
-SHOWN = pb.Keyframe(
-    status=pb.KEYFRAME_STATUS_OK, image=IMAGE, sha256=b"\x05" * 4, views=["front", "side"]
-)
+SHOWN = pb.Keyframe(status=pb.KEYFRAME_STATUS_OK, image=IMAGE, sha256=b"\x05" * 4, views=["front", "side"])
 
 MESSAGES = {
     "open": pb.PlanRequest(open=codec.task_to_open(TASK, [PAST], (), "a-session")),
@@ -56,9 +52,7 @@ MESSAGES = {
         )
     ),
     "interrupt": pb.PlanRequest(interrupt=pb.Interrupt(epoch=2)),
-    "credit": pb.PlanResponse(
-        credit=pb.ObservationCredit(credits=1, consumed_seq=300, superseded=2)
-    ),
+    "credit": pb.PlanResponse(credit=pb.ObservationCredit(credits=1, consumed_seq=300, superseded=2)),
     "progress": codec.event_to_proto(Waiting(2, "busy"), 1),
     "plan_started": codec.event_to_proto(PlanStarted(300, 2**63, 1.500000007), 1),
     "text_delta": codec.event_to_proto(TextDelta(1, " block"), 1),
@@ -104,10 +98,7 @@ def test_the_committed_code_is_of_the_committed_proto():
         }
     generated = set()
     for message in pb.DESCRIPTOR.message_types_by_name.values():
-        generated |= {
-            (field.name, field.number)
-            for field in message.fields
-        }
+        generated |= {(field.name, field.number) for field in message.fields}
     for enum in pb.DESCRIPTOR.enum_types_by_name.values():
         generated |= {(value.name, value.number) for value in enum.values}
     assert declared == generated

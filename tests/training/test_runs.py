@@ -1,0 +1,123 @@
+"""Both trainings from the command line, a few real steps on a CPU, to a checkpoint that plans."""
+
+import json
+import math
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from emu_planner.cli.main import main
+from emu_planner.engine.planner import EmuPlanner
+from emu_planner.model.checkpoint import load_vision_tokenizer
+from emu_planner.plan import Generation, PlanComplete, PlanStarted, Step, StepComplete, Task
+from emu_planner.plan.frame import Still
+from emu_planner.training.episodes import encode_frames
+from emu_planner.training.frames import load_frames
+from sim import data
+from sim.data import EpisodeReader
+from sim.world import World
+
+pytestmark = pytest.mark.slow
+
+_VISION = ("--tiny", "--device", "cpu", "--batch-size", "4", "--limit", "16")
+_LANGUAGE = ("--device", "cpu", "--width", "64", "--layers", "1", "--context", "2048", "--rows", "1")
+
+
+@pytest.fixture(scope="module")
+def episodes(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("episodes")
+    assert data.write(folder, episodes=12, first_seed=500)["written"] >= 10
+    return folder
+
+
+@pytest.fixture(scope="module")
+def vision_run(episodes: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    out = tmp_path_factory.mktemp("vision")
+    train("tokenizer", episodes, out, 20, *_VISION)
+    return out
+
+
+@pytest.fixture(scope="module")
+def language_run(episodes: Path, vision_run: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    out = tmp_path_factory.mktemp("language")
+    train("lm", episodes, out, 20, "--tokenizer", str(vision_run / "checkpoint"), *_LANGUAGE)
+    return out
+
+
+def train(stage: str, episodes: Path, out: Path, steps: int, *words: str) -> None:
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        given = ["train", stage, "--data", str(episodes), "--out", str(out), "--steps", str(steps), *words]
+        assert main(given) == 0
+    finally:
+        torch.set_num_threads(threads)
+
+
+def logged(run: Path, name: str) -> dict[int, float]:
+    """The values of one figure by step; all of them finite."""
+    rows = [json.loads(line) for line in (run / "log.jsonl").read_text().splitlines()]
+    found = {row["step"]: row[name] for row in rows if name in row}
+    assert all(math.isfinite(value) for value in found.values())
+    return found
+
+
+def saved_step(run: Path) -> int:
+    state = torch.load(run / "state.pt", weights_only=True)
+    assert isinstance(state["step"], int)
+    return state["step"]
+
+
+def test_the_tokenizer_learns(vision_run: Path) -> None:
+    loss = logged(vision_run, "loss")
+    assert list(loss) == [1, 20]
+    assert loss[20] < loss[1]
+    assert saved_step(vision_run) == 20
+
+
+def test_its_codes_have_unit_length_and_are_not_a_handful(episodes: Path, vision_run: Path) -> None:
+    vision = load_vision_tokenizer(vision_run / "checkpoint").eval()
+    lengths = vision.quantize.embedding.weight.detach().float().norm(dim=1)
+    # stored in bfloat16, which rounds to 1 in 256
+    assert torch.allclose(lengths, torch.ones_like(lengths), atol=0.01)
+    reader = EpisodeReader(episodes)
+    codes = encode_frames(vision, load_frames(reader, list(reader), limit=8))
+    assert codes.shape == (8, 12, 24)
+    assert codes.max() < len(lengths)
+    assert len(np.unique(codes)) > 30
+
+
+def test_the_language_model_learns(language_run: Path) -> None:
+    loss = logged(language_run, "loss")
+    assert list(loss) == [1, 20]
+    assert loss[20] < loss[1]
+    assert list(logged(language_run, "held_out")) == [20]
+    assert saved_step(language_run) == 20
+
+
+def test_its_checkpoint_plans(language_run: Path) -> None:
+    planner = EmuPlanner.load(str(language_run / "checkpoint"), device="cpu", threads=1)
+    with World() as world:
+        scene = world.reset("stack", 3)
+        frames = Still(world.observation())
+    task = Task(scene.instruction, Generation(max_subgoals=1, seed=1))
+    events = list(planner.plan(task, frames))
+    assert isinstance(events[0], PlanStarted)
+    assert isinstance(events[-1], PlanComplete)
+
+
+def test_a_run_goes_on_where_it_was(
+    episodes: Path,
+    vision_run: Path,
+    language_run: Path,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    train("tokenizer", episodes, vision_run, 22, *_VISION)
+    assert "going on from step 20" in capsys.readouterr().out
+    assert saved_step(vision_run) == 22
+    train("lm", episodes, language_run, 40, "--tokenizer", str(vision_run / "checkpoint"), *_LANGUAGE)
+    assert "going on from step 20" in capsys.readouterr().out
+    assert saved_step(language_run) == 40
+    assert list(logged(language_run, "loss")) == [1, 20, 40]
