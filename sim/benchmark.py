@@ -8,6 +8,8 @@ loop). A planner sees pixels and one sentence, nothing else. What is missing cou
 import json
 import multiprocessing
 from collections.abc import Callable, Iterator
+from concurrent.futures import ProcessPoolExecutor, as_completed
+from concurrent.futures.process import BrokenProcessPool
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
@@ -220,6 +222,10 @@ def score_ceiling(
 Job = tuple[str, SceneName]
 
 
+class WorkerError(RuntimeError):
+    """A worker process could not start, or died."""
+
+
 def run(
     jobs: list[Job],
     start: Callable[[], Callable[[Job], list[dict]]],
@@ -234,26 +240,48 @@ def run(
 
     Yields:
         (jobs done, all jobs), after each.
+
+    Raises:
+        WorkerError: a worker process could not start, or died.
     """
     rows_file.parent.mkdir(parents=True, exist_ok=True)
     done = {row["job"] for row in read_rows(rows_file)} if rows_file.exists() else set()
+    _drop_unfinished_line(rows_file)
     left = [job for job in jobs if _job_name(job) not in done]
     count = len(jobs) - len(left)
     yield count, len(jobs)
     context = multiprocessing.get_context("spawn")
-    with rows_file.open("a") as file, context.Pool(workers, _begin, (start,)) as pool:
-        for job, rows in pool.imap_unordered(_do, left):
-            # one line a job, so that a kill loses no finished job and keeps no half of one
-            file.write(json.dumps({"job": _job_name(job), "rows": rows}) + "\n")
-            file.flush()
-            count += 1
-            yield count, len(jobs)
+    pool = ProcessPoolExecutor(workers, context, _begin, (start,))
+    try:
+        with rows_file.open("a") as file:
+            for future in as_completed([pool.submit(_do, job) for job in left]):
+                job, rows = future.result()
+                # one line a job, so that a kill loses no finished job and keeps no half of one
+                file.write(json.dumps({"job": _job_name(job), "rows": rows}) + "\n")
+                file.flush()
+                count += 1
+                yield count, len(jobs)
+    except BrokenProcessPool as error:
+        raise WorkerError(
+            f"a worker process could not start, or died; what it said is above. {count} of {len(jobs)} "
+            f"jobs are in {rows_file}; the same call goes on from there"
+        ) from error
+    finally:
+        pool.shutdown(cancel_futures=True)
 
 
 def read_rows(rows_file: Path) -> list[dict]:
     """The jobs of a JSON-lines file: {"job", "rows"} each; an unfinished last line is dropped."""
     lines = rows_file.read_text().split("\n")
     return [json.loads(line) for line in lines[:-1]]
+
+
+def _drop_unfinished_line(rows_file: Path) -> None:
+    """Cut what follows the last line's end, so that the next line begins a line."""
+    if rows_file.exists():
+        data = rows_file.read_bytes()
+        with rows_file.open("r+b") as file:
+            file.truncate(data.rfind(b"\n") + 1)
 
 
 def row(score: SceneScore | CeilingScore) -> dict:

@@ -26,6 +26,7 @@ from sim.baselines import CopyLastFrame, TextOnly
 from sim.benchmark import (
     Job,
     SceneName,
+    WorkerError,
     read_rows,
     read_suite,
     row,
@@ -64,15 +65,18 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    """Measure; 0 when every job was done, 2 for wrong arguments."""
+    """Measure; 0 when every job was done, 1 when a process died, 2 for wrong arguments."""
     console = Console()
     try:
         if args.what == "latency":
             return bench_latency(args, console)
         return bench_suite(args, console)
     except ValueError as error:
-        console.print(f"emu-planner bench: {error}", style="red")
+        console.print(f"emu-planner bench: {error}", style="red", markup=False)
         return 2
+    except WorkerError as error:
+        console.print(f"emu-planner bench: {error}", style="red", markup=False)
+        return 1
 
 
 def bench_suite(args: argparse.Namespace, console: Console) -> int:

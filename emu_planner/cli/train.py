@@ -11,6 +11,7 @@ import torch
 from emu_planner.engine.config import PlannerConfig
 from emu_planner.engine.sampler import Sampling
 from emu_planner.model.checkpoint import load_vision_tokenizer, save_transformer, save_vision_tokenizer
+from emu_planner.model.ibq import VisionTokenizer
 from emu_planner.model.text import TextTokenizer, train_bpe, write_folder
 from emu_planner.model.transformer import TransformerConfig
 from emu_planner.training.episodes import (
@@ -71,42 +72,33 @@ def train_lm(args: argparse.Namespace) -> int:
     vision = load_vision_tokenizer(args.tokenizer, device=device).eval()
     reader = EpisodeReader(args.data)
     records = list(reader)
-    frames = load_frames(reader, records)
-    codes = encode_frames(vision, frames)
-    del frames
-    episodes = coded_episodes(records, codes)
+    episodes = coded_episodes(records, encode_frames(vision, load_frames(reader, records)))
     out = args.out / "checkpoint"
+    text = prepare_checkpoint(out, episodes, vision)
+    held_out, learned = episodes[:_HELD_OUT], episodes[_HELD_OUT:] or episodes
+    print(f"{len(learned)} episodes, vocabulary {text.vocabulary.size}")
+    train_language(
+        LanguageTraining(**_settings(LanguageTraining, args)),
+        language_size(args.width, args.layers, vocabulary=text.vocabulary.size, context=args.context),
+        endless_samples(learned, text, SampleConfig(seed=args.seed)),
+        [make_sample(e, i % len(e.subgoals), text) for i, e in enumerate(held_out)],
+        pad=text.vocabulary.pad,
+        first_visual=text.vocabulary.first_visual,
+        device=device,
+        save=lambda model: save_transformer(model, out, dtype=torch.bfloat16),
+    )
+    print(f"checkpoint in {out}")
+    return 0
+
+
+def prepare_checkpoint(out: Path, episodes: list[CodedEpisode], vision: VisionTokenizer) -> TextTokenizer:
+    """Write everything of a checkpoint but the language model; a run that goes on keeps its words."""
     out.mkdir(parents=True, exist_ok=True)
     if not (out / "emu3.tiktoken").exists():
         texts = [text for e in episodes for text in (e.instruction, *e.subgoals)]
         write_folder(out, train_bpe([*texts, *_TEMPLATE_WORDS], _MERGES), vision.config.n_embed)
-    text = TextTokenizer.from_folder(out)
-    held_out, learned = episodes[:_HELD_OUT], episodes[_HELD_OUT:] or episodes
-    checks = [make_sample(e, i % len(e.subgoals), text) for i, e in enumerate(held_out) if e.subgoals]
-    heads = args.width // 64
-    size = TransformerConfig(
-        vocab_size=text.vocabulary.size,
-        hidden_size=args.width,
-        intermediate_size=args.width * 8 // 3 // 64 * 64,
-        num_hidden_layers=args.layers,
-        num_attention_heads=heads,
-        num_key_value_heads=max(k for k in (1, 2, 3) if heads % k == 0),
-        head_dim=64,
-        max_position_embeddings=args.context,
-    )
-    print(f"{len(learned)} episodes, {codes.shape[0]} pictures, vocabulary {size.vocab_size}")
-    model = train_language(
-        LanguageTraining(**_settings(LanguageTraining, args)),
-        size,
-        endless_samples(learned, text, SampleConfig(seed=args.seed)),
-        checks,
-        pad=text.vocabulary.pad,
-        first_visual=text.vocabulary.first_visual,
-        device=device,
-    )
-    save_transformer(model, out, dtype=torch.bfloat16)
     save_vision_tokenizer(vision, out, dtype=torch.bfloat16)
-    height, width = (side * vision.config.downsampling for side in codes.shape[1:])
+    height, width = (side * vision.config.downsampling for side in episodes[0].grids.shape[1:])
     PlannerConfig(
         views=VIEWS,
         picture_width=width,
@@ -116,8 +108,22 @@ def train_lm(args: argparse.Namespace) -> int:
         guidance_scale=1.0,
         max_subgoal_tokens=48,
     ).save(out)
-    print(f"checkpoint in {out}")
-    return 0
+    return TextTokenizer.from_folder(out)
+
+
+def language_size(width: int, layers: int, *, vocabulary: int, context: int) -> TransformerConfig:
+    """A language model of that width: heads of 64, a third or half as many for keys, SwiGLU at 8/3."""
+    heads = width // 64
+    return TransformerConfig(
+        vocab_size=vocabulary,
+        hidden_size=width,
+        intermediate_size=width * 8 // 3 // 64 * 64,
+        num_hidden_layers=layers,
+        num_attention_heads=heads,
+        num_key_value_heads=max(k for k in (1, 2, 3) if heads % k == 0),
+        head_dim=64,
+        max_position_embeddings=context,
+    )
 
 
 def coded_episodes(records: list[Record], codes: np.ndarray) -> list[CodedEpisode]:

@@ -13,18 +13,10 @@ from torch import Tensor
 from sim.data import EpisodeReader, Record
 
 
-def load_frames(
-    reader: EpisodeReader,
-    records: Sequence[Record],
-    *,
-    limit: int | None = None,
-    seed: int = 0,
-    workers: int = 8,
-) -> Tensor:
+def load_frames(reader: EpisodeReader, records: Sequence[Record], *, workers: int = 8) -> Tensor:
     """Pictures [N, H, W, 3] uint8 of the records, in their order.
 
     Args:
-        limit: at most that many, drawn at random without repetition.
         workers: threads that decode.
 
     Raises:
@@ -33,10 +25,27 @@ def load_frames(
     places = [(record, index) for record in records for index in range(len(record.frames))]
     if not places:
         raise ValueError(f"no episodes in {reader.folder}; make some with: emu-planner data sim")
-    if limit is not None and limit < len(places):
-        order = np.random.default_rng(seed).permutation(len(places))[:limit]
-        places = [places[i] for i in sorted(order)]
     return _decode(reader, places, workers)
+
+
+def choose_records(records: Sequence[Record], pictures: int | None, seed: int) -> list[Record]:
+    """Records in random order with at most that many pictures in all; None: all of them."""
+    order = np.random.default_rng(seed).permutation(len(records))
+    chosen = [records[i] for i in order]
+    if pictures is None:
+        return chosen
+    total = np.cumsum([len(record.frames) for record in chosen])
+    return chosen[: max(1, int(np.searchsorted(total, pictures, side="right")))]
+
+
+def followed(records: Sequence[Record]) -> Tensor:
+    """Rows of pictures that have a next one in the same episode, [M]; the next is row + 1."""
+    rows: list[int] = []
+    first = 0
+    for record in records:
+        rows += range(first, first + len(record.frames) - 1)
+        first += len(record.frames)
+    return torch.tensor(rows)
 
 
 def _decode(reader: EpisodeReader, places: Sequence[tuple[Record, int]], workers: int) -> Tensor:

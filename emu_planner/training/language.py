@@ -7,7 +7,7 @@ FlexAttention on an accelerator, a dense mask on a CPU. The same code runs a few
 import queue
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -42,7 +42,7 @@ class LanguageTraining:
     # steps between two measurements on held-out samples; 0: never
     validate_every: int = 1000
     # seconds between two saved states
-    save_every_s: float = 300.0
+    save_every_s: float = 120.0
 
 
 def train_language(
@@ -54,6 +54,7 @@ def train_language(
     pad: int,
     first_visual: int,
     device: torch.device,
+    save: Callable[[Transformer], None],
 ) -> Transformer:
     """Train, log, save; goes on from the run's saved state when there is one.
 
@@ -62,10 +63,12 @@ def train_language(
         held_out: samples for the validation loss.
         pad: id that fills empty positions.
         first_visual: ids from here on are visual codes, to report their loss apart.
+        save: writes a checkpoint; called whenever the state is saved, so that a run that is cut
+            leaves a model.
     """
     model = Transformer(size)
     model.initialise(config.seed)
-    trainer = _Trainer(config, model.to(device), device, first_visual)
+    trainer = _Trainer(config, model.to(device), device, first_visual, save)
     trainer.resume()
     trainer.log.say(f"{sum(p.numel() for p in model.parameters()) / 1e6:.1f} M parameters")
     batches = prefetch(pack(samples, rows=config.rows, context=config.context, pad=pad), depth=8)
@@ -78,9 +81,15 @@ class _Trainer:
     """The state of a run: model, optimiser, step."""
 
     def __init__(
-        self, config: LanguageTraining, model: Transformer, device: torch.device, first_visual: int
+        self,
+        config: LanguageTraining,
+        model: Transformer,
+        device: torch.device,
+        first_visual: int,
+        save: Callable[[Transformer], None],
     ) -> None:
         self.config, self.model, self.device, self.first_visual = config, model, device, first_visual
+        self.save_checkpoint = save
         self.log = RunLog(config.out)
         decayed = [p for p in model.parameters() if p.dim() > 1]
         plain = [p for p in model.parameters() if p.dim() == 1]
@@ -128,10 +137,10 @@ class _Trainer:
             if config.validate_every and self.step % config.validate_every == 0:
                 log.write(self.step, self.validate(checks), force=True)
             if time.monotonic() - saved_s > config.save_every_s:
-                save_state(config.out, self.state())
+                self.save()
                 saved_s = time.monotonic()
         log.write(self.step, self.validate(checks), force=True)
-        save_state(config.out, self.state())
+        self.save()
         log.close()
 
     def forward(self, batch: PackedBatch) -> tuple[Tensor, Tensor, Tensor]:
@@ -167,6 +176,11 @@ class _Trainer:
             name: sum(float(loss[index].detach()) for loss in losses) / max(1, len(losses))
             for index, name in enumerate(names)
         }
+
+    def save(self) -> None:
+        """Write the run's state and a checkpoint."""
+        save_state(self.config.out, self.state())
+        self.save_checkpoint(self.model)
 
     def state(self) -> dict:
         """All that a later run needs to go on."""

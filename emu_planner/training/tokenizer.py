@@ -15,12 +15,15 @@ from torch.nn import functional as F
 
 from emu_planner.model.checkpoint import save_vision_tokenizer
 from emu_planner.model.ibq import VisionConfig, VisionTokenizer
-from emu_planner.training.frames import load_frames, to_model
+from emu_planner.training.frames import choose_records, followed, load_frames, to_model
 from emu_planner.training.log import RunLog
 from emu_planner.training.quantise import Usage, crowdedness, quantise, unit
 from emu_planner.training.resume import load_state, save_state
 from emu_planner.training.schedule import Schedule
 from sim.data import EpisodeReader
+
+# Two grey levels: a patch that changes less does not change
+_STILL = 2 / 127.5
 
 # nano's tokenizer: 16 px a code, 8,192 codes, 16 million parameters
 NANO_VISION = VisionConfig(
@@ -58,6 +61,8 @@ class TokenizerTraining:
     # early, with it for long equal pixels get unequal codes
     crowding_weight: float = 0.02
     edge_weight: float = 1.0
+    # of a patch's latent changing between two pictures of a scene in which the patch does not
+    drift_weight: float = 0.5
     # seconds between two saved states
     save_every_s: float = 300.0
 
@@ -70,7 +75,8 @@ def train_tokenizer(config: TokenizerTraining, vision: VisionConfig, device: tor
     """
     torch.manual_seed(config.seed)
     reader = EpisodeReader(config.data)
-    frames = load_frames(reader, list(reader), limit=config.limit, seed=config.seed).to(device)
+    records = choose_records(list(reader), config.limit, config.seed)
+    frames = load_frames(reader, records).to(device)
     model = VisionTokenizer(vision)
     model.initialise()
     model.to(device).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
@@ -78,7 +84,7 @@ def train_tokenizer(config: TokenizerTraining, vision: VisionConfig, device: tor
     trainer.resume()
     million = sum(p.numel() for p in model.parameters()) / 1e6
     trainer.log.say(f"{len(frames)} pictures, {million:.1f} M parameters")
-    trainer.run(frames)
+    trainer.run(frames, followed(records))
     save_vision_tokenizer(model, config.out / "checkpoint", dtype=torch.bfloat16)
     return model
 
@@ -103,8 +109,13 @@ class _Trainer:
         self.latent = torch.compile(model.latent) if compiled else model.latent
         self.reconstruct = torch.compile(model.reconstruct) if compiled else model.reconstruct
 
-    def run(self, frames: Tensor) -> None:
-        """Train to the end of the schedule."""
+    def run(self, frames: Tensor, pairs: Tensor) -> None:
+        """Train to the end of the schedule.
+
+        Args:
+            frames: [N, H, W, 3] uint8.
+            pairs: [M] rows of frames whose next row is the same scene, a step later.
+        """
         config, log = self.config, self.log
         schedule = Schedule(
             steps=config.steps, minutes=config.minutes, warm_up=config.warm_up, start_step=self.step
@@ -113,8 +124,9 @@ class _Trainer:
         while (done := schedule.progress(self.step)) < 1.0:
             for group in self.optimiser.param_groups:
                 group["lr"] = config.rate * schedule.rate(self.step, done)
-            rows = torch.randint(len(frames), (config.batch_size,), generator=self.generator)
-            figures = self.update(to_model(frames[rows.to(self.device)]), done)
+            pick = torch.randint(len(pairs), (config.batch_size // 2,), generator=self.generator)
+            rows = torch.cat((pairs[pick], pairs[pick] + 1)).to(self.device)
+            figures = self.update(to_model(frames[rows]), done)
             self.step += 1
             if self.step % 20 == 0 or self.step == 1:
                 log.write(self.step, figures)
@@ -125,7 +137,7 @@ class _Trainer:
         log.close()
 
     def update(self, images: Tensor, done: float) -> dict[str, Tensor | float]:
-        """One step of the optimiser on images [B, 3, H, W] in [-1, 1]."""
+        """One step of the optimiser on images [B, 3, H, W] in [-1, 1]; B/2 scenes, then a step later."""
         config = self.config
         images = images.contiguous(memory_format=torch.channels_last)
         with torch.autocast(self.device.type, torch.bfloat16):
@@ -133,18 +145,19 @@ class _Trainer:
         z = unit(latent)
         if not self.quantising and done >= config.continuous_share:
             self.start_codes(z)
-        figures: dict[str, Tensor | float] = {}
-        extra: Tensor | float = 0.0
+        moved = drift(z, images)
+        figures: dict[str, Tensor | float] = {"drift": moved.detach()}
+        extra = config.drift_weight * moved
         if self.quantising:
             found = quantise(z, self.table, temperature=config.temperature, commitment=config.commitment)
             z = found.codes
-            extra = config.quantise_weight * found.loss
+            extra = extra + config.quantise_weight * found.loss
             self.usage.add(found.ids)
             figures["quantise"] = found.loss.detach()
         else:
             crowding = crowdedness(z, self.generator)
             figures["crowding"] = crowding.detach()
-            extra = config.crowding_weight * crowding
+            extra = extra + config.crowding_weight * crowding
         with torch.autocast(self.device.type, torch.bfloat16):
             out = self.reconstruct(z.to(images.dtype))
         loss, parts = picture_loss(out.float(), images, edge_weight=config.edge_weight)
@@ -189,6 +202,26 @@ class _Trainer:
         self.usage.count.copy_(state["usage"])
         self.generator.set_state(state["generator"].cpu())
         self.log.say(f"going on from step {self.step}")
+
+
+def drift(latent: Tensor, images: Tensor) -> Tensor:
+    """How far latents move where nothing happens, as a share of the latents' variance.
+
+    Group norm and attention let a change anywhere move every latent a little, and codes flip: noise
+    that a language model would have to predict.
+
+    Args:
+        latent: [B, D, h, w]; the second half of the batch is the first half, a step later.
+        images: [B, 3, H, W] in [-1, 1].
+    """
+    before, after = images.chunk(2)
+    size = images.shape[3] // latent.shape[3]
+    change = F.max_pool2d((before - after).abs().amax(dim=1), size)
+    still = (change < _STILL).float()
+    first, second = latent.chunk(2)
+    distance = (first - second).square().sum(dim=1)
+    variance = latent.var(dim=(0, 2, 3)).sum()
+    return (distance * still).sum() / still.sum().clamp_min(1) / variance
 
 
 def picture_loss(out: Tensor, target: Tensor, *, edge_weight: float) -> tuple[Tensor, dict[str, Tensor]]:

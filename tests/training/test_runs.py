@@ -11,7 +11,7 @@ import torch
 from emu_planner.cli.main import main
 from emu_planner.engine.planner import EmuPlanner
 from emu_planner.model.checkpoint import load_vision_tokenizer
-from emu_planner.plan import Generation, PlanComplete, PlanStarted, Step, StepComplete, Task
+from emu_planner.plan import Generation, PlanComplete, PlanStarted, StepComplete, Task
 from emu_planner.plan.frame import Still
 from emu_planner.training.episodes import encode_frames
 from emu_planner.training.frames import load_frames
@@ -21,8 +21,11 @@ from sim.world import World
 
 pytestmark = pytest.mark.slow
 
-_VISION = ("--tiny", "--device", "cpu", "--batch-size", "4", "--limit", "16")
-_LANGUAGE = ("--device", "cpu", "--width", "64", "--layers", "1", "--context", "2048", "--rows", "1")
+_VISION = ("--tiny", "--device", "cpu", "--batch-size", "2", "--limit", "12", "--rate", "5e-3")
+_LANGUAGE = (
+    *("--device", "cpu", "--width", "64", "--layers", "1", "--rate", "2e-2"),
+    *("--context", "1024", "--rows", "1"),
+)
 
 
 @pytest.fixture(scope="module")
@@ -42,7 +45,7 @@ def vision_run(episodes: Path, tmp_path_factory: pytest.TempPathFactory) -> Path
 @pytest.fixture(scope="module")
 def language_run(episodes: Path, vision_run: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     out = tmp_path_factory.mktemp("language")
-    train("lm", episodes, out, 20, "--tokenizer", str(vision_run / "checkpoint"), *_LANGUAGE)
+    train("lm", episodes, out, 60, "--tokenizer", str(vision_run / "checkpoint"), *_LANGUAGE)
     return out
 
 
@@ -73,7 +76,7 @@ def saved_step(run: Path) -> int:
 def test_the_tokenizer_learns(vision_run: Path) -> None:
     loss = logged(vision_run, "loss")
     assert list(loss) == [1, 20]
-    assert loss[20] < loss[1]
+    assert loss[20] < 0.8 * loss[1]
     assert saved_step(vision_run) == 20
 
 
@@ -91,10 +94,10 @@ def test_its_codes_have_unit_length_and_are_not_a_handful(episodes: Path, vision
 
 def test_the_language_model_learns(language_run: Path) -> None:
     loss = logged(language_run, "loss")
-    assert list(loss) == [1, 20]
-    assert loss[20] < loss[1]
-    assert list(logged(language_run, "held_out")) == [20]
-    assert saved_step(language_run) == 20
+    assert list(loss) == [1, 20, 40, 60]
+    assert loss[60] < 0.8 * loss[1]
+    assert list(logged(language_run, "held_out")) == [60]
+    assert saved_step(language_run) == 60
 
 
 def test_its_checkpoint_plans(language_run: Path) -> None:
@@ -106,6 +109,10 @@ def test_its_checkpoint_plans(language_run: Path) -> None:
     events = list(planner.plan(task, frames))
     assert isinstance(events[0], PlanStarted)
     assert isinstance(events[-1], PlanComplete)
+    step = next(event.step for event in events if isinstance(event, StepComplete))
+    assert step.keyframe is not None
+    assert step.keyframe.rgb.shape == (192, 384, 3)
+    assert step.keyframe.views == ("front", "side")
 
 
 def test_a_run_goes_on_where_it_was(
@@ -117,7 +124,7 @@ def test_a_run_goes_on_where_it_was(
     train("tokenizer", episodes, vision_run, 22, *_VISION)
     assert "going on from step 20" in capsys.readouterr().out
     assert saved_step(vision_run) == 22
-    train("lm", episodes, language_run, 40, "--tokenizer", str(vision_run / "checkpoint"), *_LANGUAGE)
-    assert "going on from step 20" in capsys.readouterr().out
-    assert saved_step(language_run) == 40
-    assert list(logged(language_run, "loss")) == [1, 20, 40]
+    train("lm", episodes, language_run, 80, "--tokenizer", str(vision_run / "checkpoint"), *_LANGUAGE)
+    assert "going on from step 60" in capsys.readouterr().out
+    assert saved_step(language_run) == 80
+    assert list(logged(language_run, "loss")) == [1, 20, 40, 60, 80]
