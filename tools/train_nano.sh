@@ -4,6 +4,7 @@
 #   tools/train_nano.sh RUN_FOLDER
 #
 # EPISODES (30000), WORKERS (all cores), TOKENIZER_MINUTES (6), LM_MINUTES (12) by environment.
+# PYTHON names the interpreter (python3).
 # TOKENIZER names a checkpoint whose vision tokenizer is used instead of training a new one.
 # The simulator goes on writing while the tokenizer trains. Every stage goes on where it stopped
 # when this is started again with the same folder. The result is RUN_FOLDER/lm/checkpoint.
@@ -12,7 +13,7 @@ set -euo pipefail
 run=${1:?"usage: tools/train_nano.sh RUN_FOLDER"}
 episodes=${EPISODES:-30000}
 first=$((episodes < 3000 ? episodes : 3000)) # enough pictures for the tokenizer
-emu=(python -m emu_planner.cli.main)
+emu=("${PYTHON:-python3}" -m emu_planner.cli.main)
 mkdir -p "$run"
 
 nice -n 15 "${emu[@]}" data sim --out "$run/data" --episodes "$episodes" \

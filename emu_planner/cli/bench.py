@@ -5,8 +5,6 @@ import functools
 import json
 import os
 import statistics
-import subprocess
-import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -19,7 +17,19 @@ from rich.progress import Progress
 from rich.table import Table
 
 from emu_planner.cli.model import positive
-from emu_planner.plan import Generation, KeyframeProgress, PlanComplete, StepComplete, Still, Task, TextDelta
+from emu_planner.cli.processes import Children, free_port
+from emu_planner.cli.record import DemoError
+from emu_planner.cli.service import wait_for_service
+from emu_planner.plan import (
+    Generation,
+    KeyframeProgress,
+    PlanComplete,
+    PlanError,
+    StepComplete,
+    Still,
+    Task,
+    TextDelta,
+)
 from emu_planner.plan.planner import Planner
 from emu_planner.wire.client import RemotePlanner
 from sim.baselines import CopyLastFrame, TextOnly
@@ -74,20 +84,24 @@ def run(args: argparse.Namespace) -> int:
     except ValueError as error:
         console.print(f"emu-planner bench: {error}", style="red", markup=False)
         return 2
-    except WorkerError as error:
+    except (DemoError, PlanError, WorkerError) as error:
         console.print(f"emu-planner bench: {error}", style="red", markup=False)
         return 1
 
 
 def bench_suite(args: argparse.Namespace, console: Console) -> int:
     """Every planner on every scene of a suite, and the tokenizer's ceiling."""
+    from emu_planner.model.checkpoint import resolve
+
     scenes = read_suite(args.what)[: args.scenes]
     names = [name.strip() for name in args.planners.split(",")]
     if unknown := set(names) - set(PLANNERS):
         raise ValueError(f"unknown planners {sorted(unknown)}; have {list(PLANNERS)}")
+    # before any worker starts: a wrong name ends here, and one on the hub is downloaded once
+    resolve(args.checkpoint)
     model = Path(args.checkpoint).name
     jobs: list[Job] = [(name, scene) for scene in scenes for name in [*names, _CEILING]]
-    rows_file = args.out / f"{args.what}-{model}.jsonl"
+    rows_file = args.out / f"{Path(args.what).stem}-{model}.jsonl"
     start = functools.partial(_start_worker, args.checkpoint)
     with Progress(console=console) as progress:
         bar = progress.add_task(f"{args.what}, {len(scenes)} scenes", total=len(jobs))
@@ -171,39 +185,27 @@ def _start_worker(checkpoint: str) -> Callable[[Job], list[dict]]:
 
 def bench_latency(args: argparse.Namespace, console: Console) -> int:
     """Time whole plans over a service in a process of its own, from a fresh scene each."""
-    command = [sys.executable, "-m", "emu_planner.cli.main", "serve", "--port", "0"]
-    command += ["--checkpoint", args.checkpoint]
-    service = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
-    try:
-        planner = RemotePlanner(_address(service))
-        planner.wait_ready(60.0)
+    server = f"127.0.0.1:{free_port()}"
+    words = ("serve", "--port", server.rpartition(":")[2], "--checkpoint", args.checkpoint)
+    with Children(args.out / "logs", {}) as children:
+        children.start("service", "emu_planner.cli.main", *words)
+        wait_for_service(server, children, console)
         scenes = [SceneName("stack", 1_000_100_000 + index) for index in range(args.runs)]
-        times = [_time_plan(planner, scene) for scene in scenes]
-        memory_mb = psutil.Process(service.pid).memory_full_info().rss / 1e6
-    finally:
-        service.terminate()
-        service.wait(10)
+        with RemotePlanner(server) as planner:
+            times = [_time_plan(planner, scene) for scene in scenes]
+        memory_mb = psutil.Process(children.processes["service"].pid).memory_info().rss / 1e6
     table = Table(
         "figure", "median", "min", "max", title=f"{args.runs} plans over gRPC, {os.cpu_count()} cores"
     )
-    for name in times[0]:
-        values = [t[name] for t in times]
+    # a plan that ends early lacks some
+    for name in max(times, key=len):
+        values = [t[name] for t in times if name in t]
         table.add_row(name, *(f"{f(values):.2f}" for f in (statistics.median, min, max)))
     table.add_row("memory of the service, MB", f"{memory_mb:.0f}", "", "")
     console.print(table)
     args.out.mkdir(parents=True, exist_ok=True)
     (args.out / "latency.json").write_text(json.dumps({"runs": times, "service_mb": memory_mb}, indent=1))
     return 0
-
-
-def _address(service: subprocess.Popen[str]) -> str:
-    """Where the service listens, from what it prints."""
-    assert service.stdout is not None
-    for line in service.stdout:
-        for word in line.split():
-            if word.startswith("127.0.0.1:"):
-                return word.rstrip(".,;")
-    raise ValueError("the service ended before it listened; run `emu-planner serve` to see why")
 
 
 def _time_plan(planner: Planner, scene: SceneName) -> dict[str, float]:

@@ -20,6 +20,7 @@ from emu_planner.cli.page import remove_results, write_results
 from emu_planner.cli.pictures import Rgb, read_picture
 from emu_planner.cli.processes import Children, MemoryWatch, free_domain, free_port
 from emu_planner.cli.record import DemoError, DemoRecord, seconds_words
+from emu_planner.cli.service import wait_for_service
 from emu_planner.cli.table import LiveTable
 
 if TYPE_CHECKING:
@@ -29,7 +30,6 @@ FAMILIES = ("stack", "container", "sort", "zone")
 _CAMERAS = ("front", "side")
 # how long a process may take to be ready, s
 _READY_S = 60.0
-_LOADING_S = 600.0
 _REDRAW_S = 0.1
 # the same scene gives the same plan
 _PLAN_SEED = 1
@@ -100,7 +100,7 @@ def demonstrate(args: argparse.Namespace, picture: Rgb | None, console: Console)
     with Children(args.out / "logs", environment) as children, MemoryWatch(children) as memory:
         server = _start(args, children, simulated=picture is None)
         if server:
-            _wait_for_service(server, children, console)
+            wait_for_service(server, children, console)
         with _open_client(args, children, environment, picture) as client:
             record = _prepare(args, picture, client, console)
             _drive(record, client, console)
@@ -163,31 +163,6 @@ def _start(args: argparse.Namespace, children: Children, *, simulated: bool) -> 
 def _ros_args(**parameters: str) -> list[str]:
     arguments = [part for name, value in parameters.items() for part in ("-p", f"{name}:={value}")]
     return ["--ros-args", *arguments]
-
-
-def _wait_for_service(server: str, children: Children, console: Console) -> None:
-    """Until the model is loaded. DemoError: nobody answers, or a process ends."""
-    # its own words on a broken link would run through the table
-    os.environ.setdefault("GRPC_VERBOSITY", "NONE")
-    from emu_planner.plan import PlanError
-    from emu_planner.wire.client import RemotePlanner
-
-    begun_s = time.monotonic()
-    console.print(f"service at {server}: loading the model ...", highlight=False)
-    with RemotePlanner(server) as planner:
-        answered = False
-        while True:
-            children.check()
-            try:
-                info = planner.wait_ready(1.0)
-                break
-            except PlanError as error:
-                spent_s = time.monotonic() - begun_s
-                answered |= not error.message.startswith("no planner service")
-                if not error.retryable or spent_s > (_LOADING_S if answered else _READY_S):
-                    raise DemoError(error.message) from error
-    spent = seconds_words(time.monotonic() - begun_s)
-    console.print(f"service at {server}: ready, model {info.model or '?'} ({spent})", highlight=False)
 
 
 @contextlib.contextmanager

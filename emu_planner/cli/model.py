@@ -22,7 +22,12 @@ def add_model_arguments(parser: argparse.ArgumentParser) -> None:
         help="auto (a GPU if there is one), cpu, cuda or cuda:N (default: auto)",
     )
     parser.add_argument(
-        "--threads", type=positive, metavar="N", help="CPU threads of the model (default: torch's choice)"
+        "--threads",
+        type=positive,
+        metavar="N",
+        default=1,
+        help="CPU threads of the model; a second one waits for the first at every token, and on a "
+        "busy machine that costs tens of milliseconds each time (default: %(default)s)",
     )
 
 

@@ -27,6 +27,8 @@ _LAST_DOMAIN = 101
 class Children:
     """Python modules as processes; leaving the context stops all of them, whatever happened.
 
+    When this process is killed, they get SIGTERM (see cli/child.py; start them from the main thread).
+
     Args:
         logs: folder for one log file a process.
         environment: variables to set on top of this process's own.
@@ -48,7 +50,7 @@ class Children:
         with open(self._log(name), "wb") as log:
             # a session of its own: Ctrl-C reaches this process only, which then stops the others
             self.processes[name] = subprocess.Popen(
-                [sys.executable, "-m", module, *arguments],
+                [sys.executable, "-m", "emu_planner.cli.child", str(os.getpid()), module, *arguments],
                 env=self._environment,
                 stdin=subprocess.DEVNULL,
                 stdout=log,

@@ -10,7 +10,6 @@ import itertools
 import threading
 import time
 from collections.abc import Callable
-from dataclasses import replace
 from functools import partial
 
 import rclpy
@@ -21,17 +20,16 @@ from rclpy.action.server import ServerGoalHandle
 from rclpy.callback_groups import MutuallyExclusiveCallbackGroup, ReentrantCallbackGroup
 from rclpy.executors import ExternalShutdownException, MultiThreadedExecutor
 from rclpy.lifecycle import LifecycleNode, LifecycleState, TransitionCallbackReturn
-from rclpy.subscription import Subscription
 from rclpy.task import Future
-from sensor_msgs.msg import CameraInfo, CompressedImage, Image
 from std_srvs.srv import SetBool, Trigger
 
 from emu_planner.plan import PlanError, Planner
 from emu_planner.ros import convert
+from emu_planner.ros.cameras import Cameras
 from emu_planner.ros.feed import CameraFeed
 from emu_planner.ros.goal import PlanGoal
-from emu_planner.ros.outputs import NEWEST, Outputs
-from emu_planner.ros.params import CameraParams, PlannerParams, declare_params
+from emu_planner.ros.outputs import Outputs
+from emu_planner.ros.params import PlannerParams, declare_params
 from emu_planner.ros.states import (
     Ending,
     GoalLimits,
@@ -67,7 +65,7 @@ class PlannerNode(LifecycleNode):
         self._cancels: set[bytes] = set()
         self._worker: threading.Thread | None = None
         self._running = threading.Semaphore(0)
-        self._cameras: list[Subscription] = []
+        self._cameras: Cameras | None = None
         self._board = StatusBoard(self._feed)
         if self._params.autostart:
             self.trigger_configure()
@@ -104,8 +102,7 @@ class PlannerNode(LifecycleNode):
 
     def on_activate(self, state: LifecycleState) -> TransitionCallbackReturn:
         """Listen to the cameras and accept goals; the server is asked at the first goal."""
-        for camera in self._params.cameras:
-            self._subscribe(camera)
+        self._cameras = Cameras(self, self._params.cameras, self._feed, self._outputs, self._now_s)
         with self._lock:
             self._active = True
         self._board.publish()
@@ -130,9 +127,9 @@ class PlannerNode(LifecycleNode):
         return TransitionCallbackReturn.SUCCESS
 
     def _stop_planning(self) -> None:
-        for subscription in self._cameras:
-            self.destroy_subscription(subscription)
-        self._cameras.clear()
+        if self._cameras is not None:
+            self._cameras.stop()
+            self._cameras = None
         self._feed.clear()
         with self._lock:
             self._active, goal = False, self._goal
@@ -147,43 +144,6 @@ class PlannerNode(LifecycleNode):
         for service in self._offers:
             self.destroy_service(service)
         self._outputs.destroy()
-
-    # -- cameras ------------------------------------------------------------------------------
-
-    def _subscribe(self, camera: CameraParams) -> None:
-        kind = CompressedImage if camera.transport == "compressed" else Image
-        self._cameras += [
-            self.create_subscription(
-                kind,
-                camera.image_topic,
-                partial(self._take_picture, camera.name),
-                NEWEST,
-                callback_group=MutuallyExclusiveCallbackGroup(),
-            ),
-            self.create_subscription(
-                CameraInfo,
-                camera.info_topic,
-                partial(self._take_info, camera.name),
-                NEWEST,
-                callback_group=MutuallyExclusiveCallbackGroup(),
-            ),
-        ]
-
-    def _take_picture(self, camera: str, message: Image | CompressedImage) -> None:
-        to_frame = convert.image_to_frame if isinstance(message, Image) else convert.compressed_to_frame
-        try:
-            frame = to_frame(message, camera)
-        except ValueError as error:
-            self.get_logger().error(f"picture dropped: {error}", throttle_duration_sec=5.0)
-            return
-        if frame.stamp_s == 0.0:
-            # the driver stamps nothing: the moment of arrival is all that is known
-            frame = replace(frame, stamp_s=self._now_s())
-        self._outputs.frame_ids[camera] = message.header.frame_id
-        self._feed.put(frame)
-
-    def _take_info(self, camera: str, message: CameraInfo) -> None:
-        self._outputs.infos[camera] = message
 
     # -- the action ---------------------------------------------------------------------------
 

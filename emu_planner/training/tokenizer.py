@@ -42,6 +42,7 @@ class TokenizerTraining:
     # length: steps, or minutes when steps is 0
     steps: int = 0
     minutes: float | None = None
+    # pictures a step, in pairs
     batch_size: int = 64
     rate: float = 5e-4
     warm_up: int = 200
@@ -65,6 +66,10 @@ class TokenizerTraining:
     drift_weight: float = 0.5
     # seconds between two saved states
     save_every_s: float = 300.0
+
+    def __post_init__(self) -> None:
+        if self.batch_size < 2 or self.batch_size % 2:
+            raise ValueError(f"batch_size is {self.batch_size}; expected pairs of pictures: 2, 4, 6 ...")
 
 
 def train_tokenizer(config: TokenizerTraining, vision: VisionConfig, device: torch.device) -> VisionTokenizer:

@@ -5,6 +5,7 @@ The planner behind the service plays the oracle's plan for the scene; all else i
 
 import json
 import signal
+import sys
 import time
 
 import psutil
@@ -89,6 +90,24 @@ def test_an_interrupt_stops_every_process(tmp_path, number):
     _, alive = psutil.wait_procs(children, timeout=0)
     assert not alive
     assert not (tmp_path / "index.html").exists()
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="prctl")
+def test_a_killed_demo_leaves_no_process(tmp_path):
+    with scripted_service(FAMILY, SEED, token_delay_s=5.0) as server:
+        process = start_cli("demo", "--server", server, "--out", str(tmp_path))
+        deadline = time.monotonic() + 60.0
+        assert process.stdout is not None
+        while "planner node: active" not in process.stdout.readline():
+            assert time.monotonic() < deadline
+        children = psutil.Process(process.pid).children(recursive=True)
+        assert len(children) == 2
+        process.kill()
+        process.communicate(timeout=60.0)
+        _, alive = psutil.wait_procs(children, timeout=30.0)
+    for child in alive:
+        child.kill()
+    assert not alive
 
 
 def test_processes_that_run_already_are_used_and_left_alone(tmp_path, monkeypatch):

@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
@@ -17,7 +17,6 @@ from emu_planner.plan import (
     Keyframe,
     PlanComplete,
     PlanError,
-    Planner,
     PlanStarted,
     Step,
     StepComplete,
@@ -158,7 +157,9 @@ def test_a_planner_that_fails_loses_its_scene_only(world: World) -> None:
     assert score.reason == ErrorCode.INVALID_OUTPUT.value
     assert score.steps == ()
     assert score.closed_loop_subgoals == ()
-    assert not (score.plan_valid or score.open_loop_success or score.closed_loop_success)
+    assert not (score.plan_valid)
+    assert not (score.open_loop_success)
+    assert not (score.closed_loop_success)
     late = score_scene(world, Says((first_words(world, STACK),), error), "fails late", STACK)
     assert late.reason == ErrorCode.INVALID_OUTPUT.value
     assert [step.valid for step in late.steps] == [True]
