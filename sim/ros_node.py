@@ -105,8 +105,9 @@ class SimNode(Node):
         super().__init__("sim")
         self._params = _declare_params(self)
         self._world = World()
-        # what the callbacks leave for the thread of `work`
-        self._notes: queue.SimpleQueue[Callable[[], None]] = queue.SimpleQueue()
+        # what the callbacks leave for the thread of `work`; no SimpleQueue: a signal that arrives
+        # at the end of its wait makes it wait for ever (seen on Python 3.11)
+        self._notes: queue.Queue[Callable[[], None]] = queue.Queue()
         self._filter = SubgoalFilter()
         self._lock = threading.Lock()  # guards what follows
         self._current: tuple[bytes, int] | None = None  # plan and index of the subgoal in work
@@ -364,11 +365,14 @@ def main(args: list[str] | None = None) -> None:
     node = SimNode()
     executor = SingleThreadedExecutor()
     executor.add_node(node)
-    threading.Thread(target=executor.spin, name="sim-callbacks", daemon=True).start()
+    callbacks = threading.Thread(target=executor.spin, name="sim-callbacks", daemon=True)
+    callbacks.start()
     try:
         node.work(stopping)
     finally:
         executor.shutdown(timeout_sec=2.0)
+        # a thread inside ROS while the interpreter ends can abort or hang the process
+        callbacks.join(2.0)
         rclpy.try_shutdown()
 
 

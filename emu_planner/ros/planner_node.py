@@ -126,10 +126,14 @@ class PlannerNode(LifecycleNode):
             self._withdraw_offers()
         return TransitionCallbackReturn.SUCCESS
 
-    def _stop_planning(self) -> None:
+    def stop_cameras(self) -> None:
+        """Stop listening; a process may end only after this."""
         if self._cameras is not None:
             self._cameras.stop()
             self._cameras = None
+
+    def _stop_planning(self) -> None:
+        self.stop_cameras()
         self._feed.clear()
         with self._lock:
             self._active, goal = False, self._goal
@@ -360,11 +364,14 @@ def run_node(make_planner: Callable[[PlannerParams], Planner], args: list[str] |
     """Spin one planner node until it is told to stop."""
     rclpy.init(args=args)
     executor = MultiThreadedExecutor(num_threads=4)
-    executor.add_node(PlannerNode(make_planner))
+    node = PlannerNode(make_planner)
+    executor.add_node(node)
     try:
         executor.spin()
     except (KeyboardInterrupt, ExternalShutdownException):
         rclpy.try_shutdown()
+    finally:
+        node.stop_cameras()
 
 
 def main(args: list[str] | None = None) -> None:

@@ -28,6 +28,9 @@ logger = logging.getLogger(__name__)
 
 Load = Callable[[], Planner]
 
+# what a call that is answered at once may still take when the service stops, s
+_SHORT_CALL_S = 0.25
+
 
 class PlannerServer:
     """A service in the running event loop.

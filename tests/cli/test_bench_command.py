@@ -6,7 +6,7 @@ import pytest
 
 from tests.cli.runs import run_cli
 from tests.cli.test_serve_command import checkpoint  # noqa: F401 - fixture
-from tests.engine.conftest import _one_thread, parts  # noqa: F401 - fixtures
+from tests.engine.conftest import _one_thread, frames, parts  # noqa: F401 - fixtures
 
 
 def test_wrong_arguments_are_told_before_any_process_starts(tmp_path):
