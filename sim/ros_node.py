@@ -106,7 +106,7 @@ class SimNode(Node):
         self._params = _declare_params(self)
         self._world = World()
         # what the callbacks leave for the thread of `work`; no SimpleQueue: a signal that arrives
-        # at the end of its wait makes it wait for ever (seen on Python 3.11)
+        # at the end of its wait makes it wait for ever (Python 3.11)
         self._notes: queue.Queue[Callable[[], None]] = queue.Queue()
         self._filter = SubgoalFilter()
         self._lock = threading.Lock()  # guards what follows

@@ -214,7 +214,8 @@ class _Conversation:
         self._stub, self._target, self._config = stub, target, config
         self._task, self._frames = task, frames
         self._requests: queue.SimpleQueue[pb.PlanRequest | None] = queue.SimpleQueue()
-        self._arrivals: queue.SimpleQueue[_Arrival] = queue.SimpleQueue()
+        # no SimpleQueue: a signal at the end of its timed wait makes it wait for ever (Python 3.11)
+        self._arrivals: queue.Queue[_Arrival] = queue.Queue()
         self._credits = threading.Semaphore(0)
         self._ended = threading.Event()
         self._over = threading.Event()
