@@ -44,7 +44,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     _common(lm, steps=6000, rate=LanguageTraining.rate)
     lm.add_argument("--tokenizer", type=Path, required=True, help="checkpoint with vision_tokenizer/")
     lm.add_argument("--context", type=int, default=LanguageTraining.context, help="tokens a row")
-    lm.add_argument("--rows", type=int, default=LanguageTraining.rows, help="rows a step")
+    lm.add_argument("--rows", type=int, help="rows a step (default: 16 on a GPU, 2 on a CPU)")
     lm.add_argument("--width", type=int, default=384)
     lm.add_argument("--layers", type=int, default=12)
 
@@ -69,6 +69,8 @@ def train_vision(args: argparse.Namespace) -> int:
 def train_lm(args: argparse.Namespace) -> int:
     """Train the language model into OUT/checkpoint: a folder that `serve --checkpoint` takes."""
     device = _device(args)
+    if args.rows is None and device.type == "cpu":
+        args.rows = 2  # the dense mask and the logits of 16 rows take 18 GB
     vision = load_vision_tokenizer(args.tokenizer, device=device).eval()
     reader = EpisodeReader(args.data)
     records = list(reader)

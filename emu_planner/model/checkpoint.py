@@ -52,8 +52,8 @@ def resolve(name: str | Path) -> Path:
         folder = Path(__file__).resolve().parent.parent / "weights" / str(name)
         if not (folder / "config.json").is_file():
             raise CheckpointError(
-                f"the embedded checkpoint {name!r} is missing from {folder}; install the package "
-                "again, or name a checkpoint folder"
+                f"the embedded checkpoint {name!r} is not in {folder}; make one with "
+                "tools/train_nano.sh, or name a checkpoint folder"
             )
         return folder
     if folder.is_dir():
