@@ -48,7 +48,7 @@ test: setup
 	$(BIN)/python -m pytest $(ARGS)
 
 bench: setup
-	$(BIN)/emu-planner bench $(ARGS)
+	$(BIN)/emu-planner bench $(or $(ARGS),quick)
 
 lint: setup
 	$(BIN)/ruff check .
