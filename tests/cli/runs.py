@@ -2,6 +2,7 @@
 
 import contextlib
 import os
+import signal
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -23,6 +24,8 @@ def start_cli(*words: str) -> "subprocess.Popen[str]":
         text=True,
         cwd=ROOT,
         env=_environment(),
+        # who starts the tests in the background may ignore SIGINT, and children inherit that
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
     )
 
 
