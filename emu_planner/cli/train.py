@@ -28,7 +28,7 @@ from sim.camera import VIEWS
 from sim.data import EpisodeReader, Record
 
 _MERGES = 1000
-# episodes kept for the validation loss
+# most episodes kept for the validation loss, a fifth at most
 _HELD_OUT = 64
 
 
@@ -50,9 +50,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    """Train one stage; 0 when it is done."""
+    """Train one stage; 0 when it is done, 2 for wrong arguments or data."""
     torch.set_float32_matmul_precision("high")
-    return train_vision(args) if args.stage == "tokenizer" else train_lm(args)
+    try:
+        return train_vision(args) if args.stage == "tokenizer" else train_lm(args)
+    except ValueError as error:
+        print(f"emu-planner train: {error}")
+        return 2
 
 
 def train_vision(args: argparse.Namespace) -> int:
@@ -77,7 +81,10 @@ def train_lm(args: argparse.Namespace) -> int:
     episodes = coded_episodes(records, encode_frames(vision, load_frames(reader, records)))
     out = args.out / "checkpoint"
     text = prepare_checkpoint(out, episodes, vision)
-    held_out, learned = episodes[:_HELD_OUT], episodes[_HELD_OUT:] or episodes
+    kept = min(_HELD_OUT, len(episodes) // 5)
+    if kept == 0:
+        raise ValueError(f"{len(episodes)} episodes in {args.data}; at least 5, so that one can be held out")
+    held_out, learned = episodes[:kept], episodes[kept:]
     print(f"{len(learned)} episodes, vocabulary {text.vocabulary.size}")
     train_language(
         LanguageTraining(**_settings(LanguageTraining, args)),

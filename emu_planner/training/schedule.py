@@ -5,7 +5,7 @@ import time
 
 
 class Schedule:
-    """Warm-up, then a cosine down to a tenth; progress by steps, or by the clock when given minutes.
+    """Warm-up, then a cosine down to a fiftieth; progress by steps, or by the clock when given minutes.
 
     Args:
         steps: how long the run is; 0 when the clock decides.
