@@ -19,6 +19,7 @@ from typing import Any
 
 import numpy as np
 
+from sim import robots
 from sim.episode import record
 from sim.reading import library
 from sim.scene import BENCHMARK_FIRST_SEED, Scene
@@ -45,13 +46,13 @@ def machine() -> dict[str, str]:
     }
 
 
-def fingerprint(world: World, family: str, seed: int) -> dict[str, Any]:
+def fingerprint(world: World, family: str, seed: int, robot: str = robots.DEFAULT) -> dict[str, Any]:
     """One scene: the oracle's episode in symbols, and digests of all that is numbers or pixels."""
-    scene = world.reset(family, seed)
+    scene = world.reset(family, seed, robot)
     drawn = _digest([_drawn(scene)])
     settled = _digest(repr(world.pose(item.name)) for item in scene.items)
     imagined = _digest(candidate.picture.tobytes() for candidate in library(world))
-    episode = record(world, family, seed)
+    episode = record(world, family, seed, robot)
     return {
         "family": family,
         "seed": seed,
@@ -94,10 +95,11 @@ def _digest(parts: Iterable[str | bytes]) -> str:
 def main(argv: list[str] | None = None) -> int:
     """Write the record."""
     parser = argparse.ArgumentParser(prog="sim.fingerprint", description=__doc__.partition("\n")[0])
+    parser.add_argument("--robot", default=robots.DEFAULT, help=", ".join(robots.ROBOTS))
     parser.add_argument("--out", required=True, type=Path)
     args = parser.parse_args(argv)
     with World() as world:
-        scenes = [fingerprint(world, family, seed) for family in FAMILIES for seed in SEEDS]
+        scenes = [fingerprint(world, family, seed, args.robot) for family in FAMILIES for seed in SEEDS]
     args.out.write_text(
         json.dumps({"machine": machine(), "scenes": scenes}, indent=1) + "\n", encoding="ascii"
     )

@@ -33,7 +33,7 @@ def test_a_task_is_planned_carried_out_and_shown(tmp_path):
     report = json.loads((tmp_path / "report.json").read_text())
     assert report["succeeded"] is True
     assert all(report["conditions"].values())
-    assert report["source"] == f"{FAMILY} scene {SEED}"
+    assert report["source"] == f"{FAMILY} scene {SEED}, robot panda"
     assert 0 < report["first_words_s"] <= report["first_keyframe_s"] <= report["plan_s"]
     assert len(report["steps"]) >= 2
     pages = (tmp_path / "index.html").read_text()

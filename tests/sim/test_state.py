@@ -62,9 +62,9 @@ def test_floating_is_not_on(world: World) -> None:
 def test_floating_at_the_carry_point_is_held_only_between_closed_fingers(world: World) -> None:
     a, _ = _blocks(world)
     item = world.scene.item(a)
-    world.pose_state({a: skills.carry_pose(item)}, "carry", item.size)
+    world.pose_state({a: skills.carry_pose(world, item)}, "carry", item.size)
     assert world.state().held == a
-    world.pose_state({a: skills.carry_pose(item)}, "carry", 0.08)
+    world.pose_state({a: skills.carry_pose(world, item)}, "carry", None)
     assert world.state().of(a).relation == "floating"
 
 
@@ -72,7 +72,10 @@ def test_a_real_grasp_is_held_and_a_release_is_not(world: World) -> None:
     a, _ = _blocks(world)
     assert world.execute(Skill("pick", a)).ok
     assert world.state().held == a
-    world.arm.grip(0.08, 3)
+    world.robot.gripper.open()
+    world.robot.drive()
+    for _ in range(3):
+        world.step()
     assert world.state().held is None
     assert world.state().of(a).relation in ("moving", "floating")
     for _ in range(240):
@@ -125,7 +128,7 @@ def test_an_object_that_is_still_touched_satisfies_nothing(world: World) -> None
     world.pose_state({a: goal}, "carry", item.size)
     now = world.state()
     assert satisfied(now, Fact(a, "on", b))
-    grip = skills.carry_pose(item)
+    grip = skills.carry_pose(world, item)
     base = world.scene.item(b)
     low = grip.position[2] - item.size / 2 - base.size / 2
     world.pose_state({a: grip, b: Pose.upright(grip.position[0], grip.position[1], low)}, "carry", item.size)
