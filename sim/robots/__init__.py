@@ -1,9 +1,12 @@
 """The robots: one file each, one registry. A scene names its robot; nothing else about it differs."""
 
 from sim.robots.base import Robot
+from sim.robots.kuka import Kuka
+from sim.robots.mobile import Mobile
 from sim.robots.panda import Panda
+from sim.robots.xarm import XArm
 
-ROBOTS: dict[str, type[Robot]] = {robot.name: robot for robot in (Panda,)}
+ROBOTS: dict[str, type[Robot]] = {robot.name: robot for robot in (Panda, Kuka, XArm, Mobile)}
 DEFAULT = "panda"
 
 

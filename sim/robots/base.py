@@ -27,6 +27,7 @@ TOUCH = 0.0025  # m: nearer than that is contact (Bullet rests boxes up to 1 mm 
 _NEAR = 0.15  # m from the grasp point: farther away nothing of the gripper touches an object
 _ARM_FORCE = 1500.0  # N m or N: tracks fast motions; the arm is a means here, not studied
 _ARM_GAIN = 0.4
+_ROUGH = 0.05  # rad: how near the joints come before the next leg begins
 
 
 @dataclass(frozen=True)
@@ -52,7 +53,7 @@ class Memory:
 class Gripper(ABC):
     """What a robot grasps with. Sizes are those of the object, in m."""
 
-    hand: ClassVar[Hand]
+    hand: Hand
 
     @abstractmethod
     def lift(self, size: float) -> float:
@@ -115,12 +116,12 @@ class Robot(ABC):
     name: ClassVar[str]
     # what it is, in words
     description: ClassVar[str]
-    # joint numbers in the URDF, in the order of a vector
-    driven: ClassVar[tuple[int, ...]]
+    # names of the joints that a vector counts, in its order
+    driven: ClassVar[tuple[str, ...]]
     # rad in which a unit of each joint counts when speeds are compared
     pace: ClassVar[tuple[float, ...] | None] = None
-    # link whose frame is the grasp point
-    grasp_link: ClassVar[int]
+    # name of the link whose frame is the grasp point
+    grasp_link: ClassVar[str]
     # where every pick ends: the held object hangs in clear view of both cameras
     carry_point: ClassVar[tuple[float, float, float]] = (0.36, 0.0, 0.28)
     # where every place ends: out of the way of both cameras
@@ -131,9 +132,15 @@ class Robot(ABC):
     gripper: Gripper
 
     def __init__(self, bullet: Bullet, step: Callable[[], None]) -> None:
-        self._bullet, self._step = bullet, step
+        self.bullet, self._step = bullet, step
         self.body: int = bullet.loadURDF(self.urdf(), self.base, useFixedBase=True)
-        self._joints = list(self.driven)
+        numbers = range(bullet.getNumJoints(self.body))
+        told = [bullet.getJointInfo(self.body, number) for number in numbers]
+        joint_of = {info[1].decode(): info[0] for info in told}
+        # a link has the number of the joint that carries it
+        self.link_of = {info[12].decode(): info[0] for info in told}
+        self._joints = [joint_of[name] for name in self.driven]
+        self._grasp_link = self.link_of[self.grasp_link]
         self.gripper = self._make_gripper()
         self.carry, self.home = self._pose_at(self.carry_point), self._pose_at(self.home_point)
         self.target = self.home.copy()
@@ -178,20 +185,20 @@ class Robot(ABC):
 
     def pose(self, joints: Vector, size: float | None) -> None:
         """Be there at once, without physics, around an object of that size (None: open)."""
-        for number, joint in enumerate(self.driven):
-            self._bullet.resetJointState(self.body, joint, float(joints[number]))
+        for joint, value in zip(self._joints, joints, strict=True):
+            self.bullet.resetJointState(self.body, joint, float(value))
         self.gripper.pose(size)
         self.target = joints.copy()
         self.drive()
 
     def joints(self) -> Vector:
         """Present joints."""
-        return np.array([s[0] for s in self._bullet.getJointStates(self.body, self._joints)])
+        return np.array([s[0] for s in self.bullet.getJointStates(self.body, self._joints)])
 
     def drive(self, speed: Vector | None = None) -> None:
         """Send the present targets to the motors (they are no part of Bullet's saved state)."""
         count = len(self._joints)
-        self._bullet.setJointMotorControlArray(
+        self.bullet.setJointMotorControlArray(
             self.body,
             self._joints,
             pybullet.POSITION_CONTROL,
@@ -207,8 +214,10 @@ class Robot(ABC):
 
         Ends when every joint is within `tolerance` (rad) of its target.
         """
-        for leg in self.legs(joints):
-            self._move_straight(leg, speed, tolerance)
+        *around, last = self.legs(joints)
+        for leg in around:
+            self._move_straight(leg, speed, _ROUGH)
+        self._move_straight(last, speed, tolerance)
 
     def _move_straight(self, joints: Vector, speed: float, tolerance: float) -> None:
         start, change = self.target, joints - self.target
@@ -248,8 +257,8 @@ class Robot(ABC):
         return self._near(body) and self.gripper.holds(body)
 
     def _near(self, body: int) -> bool:
-        place = self._bullet.getBasePositionAndOrientation(body)[0]
-        grasp_point = self._bullet.getLinkState(self.body, self.grasp_link)[4]
+        place = self.bullet.getBasePositionAndOrientation(body)[0]
+        grasp_point = self.bullet.getLinkState(self.body, self._grasp_link)[4]
         return float(np.linalg.norm(np.subtract(place, grasp_point))) <= _NEAR
 
     # ---- remembering
@@ -266,9 +275,9 @@ class Robot(ABC):
 
     def mirror(self, other: "Robot", twin_of: Callable[[int], int]) -> None:
         """Become what the same robot is in another world; see Gripper.mirror."""
-        for joint in range(self._bullet.getNumJoints(self.body)):
-            angle, speed = other._bullet.getJointState(other.body, joint)[:2]
-            self._bullet.resetJointState(self.body, joint, angle, speed)
+        for joint in range(self.bullet.getNumJoints(self.body)):
+            angle, speed = other.bullet.getJointState(other.body, joint)[:2]
+            self.bullet.resetJointState(self.body, joint, angle, speed)
         self.target = other.target.copy()
         self.gripper.mirror(other.gripper, twin_of)
         self.drive()

@@ -1,7 +1,6 @@
 """A gripper of two fingers that slide apart and hold by friction."""
 
 from collections.abc import Callable
-from typing import ClassVar
 
 import pybullet
 
@@ -24,11 +23,13 @@ class Fingers(Gripper):
         body: the robot.
         links: the fingers, which are also the numbers of their joints.
         widest: between the pads, m.
+        hand: the room that it takes.
     """
 
-    hand: ClassVar[Hand] = Hand(bottom=0.035, half=(0.104, 0.033), fingers=(0.014, 0.028))
-
-    def __init__(self, bullet: Bullet, body: int, links: tuple[int, int], widest: float) -> None:
+    def __init__(
+        self, bullet: Bullet, body: int, links: tuple[int, int], *, widest: float, hand: Hand
+    ) -> None:
+        self.hand = hand
         self._bullet, self._body, self._links = bullet, body, links
         self.widest = self.width = widest
         for finger in links:

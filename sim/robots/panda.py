@@ -2,16 +2,16 @@
 
 import functools
 import xml.etree.ElementTree as ET
-from typing import ClassVar
 
 from sim.robots import panda_kinematics as kinematics
 from sim.robots import urdf
-from sim.robots.base import Matrix, Robot, Vector
+from sim.robots.base import Hand, Matrix, Robot, Vector
 from sim.robots.fingers import Fingers
 
-_FINGERS = (9, 10)  # link and joint numbers in the URDF
+_FINGERS = ("panda_leftfinger", "panda_rightfinger")
 _OPEN = 0.08  # m between the fingers
 _PAD = (0.021, 0.016, 0.0538)  # m: a finger's width, thickness and length
+_HAND = Hand(bottom=0.035, half=(0.104, 0.033), fingers=(0.014, 0.028))
 _ARM_COLOUR, _HAND_COLOUR = "0.93 0.93 0.93 1", "0.35 0.36 0.38 1"
 
 
@@ -20,8 +20,8 @@ class Panda(Robot):
 
     name = "panda"
     description = "Franka Panda, seven joints, two fingers"
-    driven = tuple(range(kinematics.JOINTS))
-    grasp_link: ClassVar[int] = 11  # between the finger tips
+    driven = tuple(f"panda_joint{number}" for number in range(1, kinematics.JOINTS + 1))
+    grasp_link = "panda_grasptarget"
 
     @classmethod
     @functools.cache
@@ -35,7 +35,8 @@ class Panda(Robot):
         return urdf.write(root, cls.name)
 
     def _make_gripper(self) -> Fingers:
-        return Fingers(self._bullet, self.body, _FINGERS, _OPEN)
+        left, right = (self.link_of[name] for name in _FINGERS)
+        return Fingers(self.bullet, self.body, (left, right), widest=_OPEN, hand=_HAND)
 
     @staticmethod
     def inverse(position: Vector, yaw: float) -> Vector | None:
@@ -50,7 +51,7 @@ class Panda(Robot):
 
 def _simplify_fingers(robot: ET.Element) -> None:
     """Give the fingers flat pads: Bullet's contacts between a box and the mesh can lock."""
-    for name, side in (("panda_leftfinger", 1), ("panda_rightfinger", -1)):
+    for name, side in zip(_FINGERS, (1, -1), strict=True):
         link = urdf.find(robot, "link", name)
         for collision in link.findall("collision"):
             link.remove(collision)

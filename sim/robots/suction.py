@@ -5,7 +5,6 @@ The lip gives way: it presses on nothing, so that a millimetre too deep does no 
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import ClassVar
 
 import pybullet
 
@@ -42,11 +41,11 @@ class Suction(Gripper):
         bullet: the client that holds the robot.
         body: the robot.
         cup: the cup's link, whose frame lies in the lip's middle and whose shape touches.
+        hand: the room that the wrist above the tube takes.
     """
 
-    hand: ClassVar[Hand] = Hand(bottom=0.135, half=(0.05, 0.05))
-
-    def __init__(self, bullet: Bullet, body: int, cup: int) -> None:
+    def __init__(self, bullet: Bullet, body: int, cup: int, *, hand: Hand) -> None:
+        self.hand = hand
         self._bullet, self._body, self._cup = bullet, body, cup
         self._on = False
         self._seal: Seal | None = None

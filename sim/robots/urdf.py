@@ -44,11 +44,11 @@ def write(root: Element, name: str) -> str:
     return path
 
 
-def find(root: Element, tag: str, name: str) -> Element:
-    """The link or joint of that name. RuntimeError: this pybullet_data has none."""
-    found = root.find(f"{tag}[@name='{name}']")
+def find(root: Element, path: str, name: str = "") -> Element:
+    """The element at a path ("link", "joint"), of that name. RuntimeError: this pybullet_data has none."""
+    found = root.find(f"{path}[@name='{name}']" if name else path)
     if found is None:
-        raise RuntimeError(f"this pybullet_data's {root.get('name')} has no {tag} {name}")
+        raise RuntimeError(f"this pybullet_data's {root.get('name')} has no {path} {name}")
     return found
 
 
@@ -116,6 +116,14 @@ def add_shape(link: Element, kind: str, *, xyz: str = "0 0 0", rpy: str = "0 0 0
 
 
 # ---- coarse meshes
+
+
+def coarsen(root: Element, grid: float) -> None:
+    """Replace the STL meshes of all visuals by coarse copies."""
+    for mesh in root.iterfind("link/visual/geometry/mesh"):
+        path = mesh.get("filename", "")
+        if path.lower().endswith(".stl"):
+            mesh.set("filename", coarse_mesh(path, grid))
 
 
 def coarse_mesh(path: str, grid: float) -> str:
