@@ -5,7 +5,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from sim import skills
+from sim import robots, skills
 from sim.scene import Fact, Pose, Skill
 from sim.state import satisfied
 from sim.world import World
@@ -17,10 +17,10 @@ def shared() -> Iterator[World]:
         yield world
 
 
-@pytest.fixture
-def world(shared: World) -> World:
-    """A scene with two blocks, moved to known places."""
-    shared.reset("stack", 0)
+@pytest.fixture(params=list(robots.ROBOTS))
+def world(request: pytest.FixtureRequest, shared: World) -> World:
+    """A scene with two blocks, moved to known places, for each robot."""
+    shared.reset("stack", 0, request.param)
     _, b = _blocks(shared)
     half = shared.scene.item(b).size / 2
     shared.pose_state(
@@ -59,7 +59,7 @@ def test_floating_is_not_on(world: World) -> None:
     assert _put(world, a, 0.5, -0.05, half_a + 0.02).relation == "floating"
 
 
-def test_floating_at_the_carry_point_is_held_only_between_closed_fingers(world: World) -> None:
+def test_floating_at_the_carry_point_is_held_only_by_a_closed_gripper(world: World) -> None:
     a, _ = _blocks(world)
     item = world.scene.item(a)
     world.pose_state({a: skills.carry_pose(world, item)}, "carry", item.size)
