@@ -22,6 +22,8 @@ from emu_planner.engine.reader import Clock, StepReader
 from emu_planner.engine.sampler import Sampler
 from emu_planner.model.checkpoint import (
     CheckpointError,
+    Devices,
+    Progress,
     load_transformer,
     load_vision_tokenizer,
     resolve,
@@ -79,17 +81,22 @@ class EmuPlanner:
         cls,
         checkpoint: Path | str = "nano",
         *,
-        device: str | torch.device = "cpu",
+        vision: Path | str | None = None,
+        device: Devices = "cpu",
         dtype: torch.dtype | None = None,
         threads: int | None = None,
+        progress: Progress | None = None,
     ) -> "EmuPlanner":
         """The planner of a checkpoint.
 
         Args:
             checkpoint: as for emu_planner.model.checkpoint.resolve.
-            device: where the model runs.
+            vision: folder or hub id of the vision tokenizer; None: vision_tokenizer/ in the checkpoint.
+            device: where the model runs; several: its layers are spread over them, the vision
+                tokenizer runs on the first.
             dtype: of the transformer; None: as stored. The vision tokenizer runs in float32.
             threads: CPU threads of torch, for the whole process; None: leave them as they are.
+            progress: called with bytes read and all bytes, for each of the two.
 
         Raises:
             CheckpointError: see resolve, load_transformer and load_vision_tokenizer.
@@ -101,14 +108,15 @@ class EmuPlanner:
             tokenizer = TextTokenizer.from_folder(folder)
         except (FileNotFoundError, ValueError) as error:
             raise CheckpointError(str(error)) from error
-        model = load_transformer(folder, device=device, dtype=dtype)
-        prepack(model)
-        return cls(
-            model,
-            load_vision_tokenizer(folder, device=device),
-            tokenizer,
-            PlannerConfig.from_folder(folder),
+        config = PlannerConfig.from_folder(folder)
+        # the small one first: what is wrong with it is told before the large one is read
+        first = device if isinstance(device, (str, torch.device)) else device[0]
+        seeing = load_vision_tokenizer(
+            folder if vision is None else resolve(vision), device=first, progress=progress
         )
+        model = load_transformer(folder, device=device, dtype=dtype, progress=progress)
+        prepack(model)
+        return cls(model, seeing, tokenizer, config)
 
     def plan(
         self,

@@ -13,6 +13,7 @@ Configuration and headers are checked against each other before a tensor is read
 read straight into the memory of its device. Knows no training state.
 """
 
+import math
 import re
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -21,6 +22,7 @@ import torch
 from torch import nn
 
 from emu_planner.model import spread, tensor_files, tensor_io
+from emu_planner.model.blank import blank
 from emu_planner.model.config_files import (
     check_vocabulary,
     is_vision_folder,
@@ -63,6 +65,8 @@ _DERIVED = "rotary_emb.inv_freq"
 # what training needed beside the tokenizer itself: discriminator and perceptual loss
 _TRAINING_ONLY = ("loss.",)
 _EMBEDDING = "model.embed_tokens.weight"
+# of a GPU's free memory: what the model takes of it before layers go on to a CPU
+_GPU_SHARE = 0.8
 
 
 def resolve(name: str | Path) -> Path:
@@ -107,6 +111,7 @@ def load_transformer(
         folder: see the module's text.
         device: where its tensors go; several: its layers are spread over them by their bytes
             and by the memory that is free there, and activations follow (emu_planner.model.spread).
+            A CPU after GPUs takes what they have no room for.
         dtype: of its tensors; None: as stored.
         progress: called with bytes read and all bytes.
 
@@ -117,7 +122,7 @@ def load_transformer(
     folder, devices = Path(folder), _devices(device)
     config = read_transformer_config(folder)
     check_vocabulary(folder, config.vocab_size)
-    with torch.device("meta"):
+    with blank():
         model = Transformer(config)
     expected = _shapes(model)
     found = _language_tensors(folder)
@@ -146,7 +151,7 @@ def load_vision_tokenizer(
     float32 by default: which code is nearest is sensitive to rounding. Arguments and errors: as above.
     """
     folder = vision_folder(folder)
-    with torch.device("meta"):
+    with blank():
         model = VisionTokenizer(read_vision_config(folder))
     expected, place = _shapes(model), torch.device(device)
     if tensor_files.has_tensors(folder) or not (folder / _PICKLE).is_file():
@@ -265,7 +270,7 @@ def _places(
 ) -> dict[str, torch.device]:
     """The device of each tensor. CheckpointError: a GPU has no room for its own."""
     free = {one: torch.cuda.mem_get_info(one)[0] for one in devices if one.type == "cuda"}
-    room = [float(free[one]) for one in devices] if len(free) == len(devices) else None
+    room = [_GPU_SHARE * free[one] if one in free else math.inf for one in devices] if free else None
     places = spread.places(nbytes, devices, room)
     for one, bytes_free in free.items():
         needed = sum(size for name, size in nbytes.items() if places[name] == one)

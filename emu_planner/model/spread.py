@@ -4,6 +4,7 @@ Layers stay in order and whole, so a pass goes from device to device once. Appli
 model whose mathematics knows one device. Knows no file.
 """
 
+import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -26,7 +27,8 @@ def places(
     """The device of every tensor.
 
     Blocks (embedding; each layer; final norm and output head) are given to the devices in order, so
-    that the fullest device is as empty as can be.
+    that the fullest device is as empty as can be. A device of infinite room (a CPU beside GPUs) takes
+    only what those before it have no room for.
 
     Args:
         nbytes: size of each tensor of a Transformer, by name.
@@ -37,9 +39,21 @@ def places(
     for name, size in nbytes.items():
         blocks[_block(name)] = blocks.get(_block(name), 0) + size
     order = sorted(blocks)
-    assigned = split([blocks[block] for block in order], room or [1.0] * len(devices))
+    sizes, rooms = [blocks[block] for block in order], list(room or [1.0] * len(devices))
+    assigned = fill(sizes, rooms) if math.inf in rooms else split(sizes, rooms)
     device_of = {block: devices[index] for block, index in zip(order, assigned, strict=True)}
     return {name: device_of[_block(name)] for name in nbytes}
+
+
+def fill(sizes: Sequence[int], room: Sequence[float]) -> list[int]:
+    """Part of each size when parts are filled one after the other; the last takes what is left."""
+    parts, part, used = [], 0, 0
+    for size in sizes:
+        while used + size > room[part] and part < len(room) - 1:
+            part, used = part + 1, 0
+        used += size
+        parts.append(part)
+    return parts
 
 
 def split(sizes: Sequence[int], room: Sequence[float]) -> list[int]:
@@ -54,11 +68,11 @@ def split(sizes: Sequence[int], room: Sequence[float]) -> list[int]:
     sums = [0]
     for size in sizes:
         sums.append(sums[-1] + size)
-    count, infinity = len(sizes), float("inf")
-    best = [0.0] + [infinity] * count  # of the first i sizes, in the parts so far
+    count = len(sizes)
+    best = [0.0] + [math.inf] * count  # of the first i sizes, in the parts so far
     cuts: list[list[int]] = []
     for part in room:
-        new, cut = [infinity] * (count + 1), [0] * (count + 1)
+        new, cut = [math.inf] * (count + 1), [0] * (count + 1)
         for end in range(count + 1):
             for start in range(end + 1):
                 fullest = max(best[start], (sums[end] - sums[start]) / part)

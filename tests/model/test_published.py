@@ -6,6 +6,7 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
+from emu_planner.model.blank import blank
 from emu_planner.model.checkpoint import (
     CheckpointError,
     load_transformer,
@@ -38,6 +39,15 @@ def model():
 def vision():
     torch.manual_seed(0)
     return VisionTokenizer(VISION).eval()
+
+
+def test_the_published_sizes_have_the_published_counts():
+    with blank():
+        language = Transformer(TransformerConfig(282926, 5120, 25600, 64, 64, 8))
+        vision = VisionTokenizer(VisionConfig())
+    assert sum(parameter.numel() for parameter in language.parameters()) == 34_103_460_864
+    assert len(language.state_dict()) == 707
+    assert sum(parameter.numel() for parameter in vision.parameters()) == 455_336_963
 
 
 def edit(path, **changes):
@@ -134,7 +144,10 @@ def test_we_load_what_transformers_writes(tmp_path):
         ({"quantization_config": {"load_in_4bit": True}}, "quantization_config is"),
         ({"rope_scaling": {"type": "linear", "factor": 2.0}}, "rope scaling 'linear' is not supported"),
         ({"model_type": "qwen3", "rms_norm_eps": None}, "config.json lacks rms_norm_eps"),
-        ({"hidden_size": 48}, rf"lm_head.weight has shape \[{VOCABULARY}, 32\], expected \[{VOCABULARY}, 48\]"),
+        (
+            {"hidden_size": 48},
+            rf"lm_head.weight has shape \[{VOCABULARY}, 32\], expected \[{VOCABULARY}, 48\]",
+        ),
         ({"vocab_size": VOCABULARY - 1}, f"name {VOCABULARY} ids, its config.json says vocab_size"),
         ({"vocab_size": VOCABULARY + 1}, f"vocab_size {VOCABULARY + 1}, the embedding .* not of one checkp"),
         (

@@ -1,5 +1,7 @@
 """One model on several devices: layers are spread by bytes, activations follow."""
 
+import math
+
 import pytest
 import torch
 
@@ -40,6 +42,15 @@ def test_consecutive_parts_are_filled_evenly(sizes, room, expected):
     )
     assert assigned == sorted(assigned)
     assert fullest == wanted
+
+
+def test_a_cpu_beside_gpus_takes_what_is_left():
+    assert spread.fill([4, 1, 1, 3, 1], [5, 3, math.inf]) == [0, 0, 1, 2, 2]
+    assert spread.fill([4, 1], [9, math.inf]) == [0, 0]
+    assert spread.fill([4, 1], [0, math.inf]) == [1, 1]
+    names = ["model.embed_tokens.weight", "model.layers.0.mlp.up_proj.weight", "lm_head.weight"]
+    places = spread.places(dict.fromkeys(names, 10), [META, CPU], [25, math.inf])
+    assert list(places.values()) == [META, META, CPU]
 
 
 def test_no_cut_is_better_than_the_one_found():
@@ -87,6 +98,13 @@ def test_the_part_on_real_memory_computes_as_it_did(model, tmp_path):
         return kept[0]
 
     assert torch.equal(second_layer(spread_out(model, tmp_path)), second_layer(model))
+
+
+def test_twice_the_same_device_changes_nothing(model, tmp_path):
+    save_transformer(model, tmp_path)
+    ids = torch.arange(6)[None]
+    twice = load_transformer(tmp_path, device=["cpu", "cpu"])
+    assert torch.equal(twice(ids, cache=ListCache()), model(ids, cache=ListCache()))
 
 
 def test_what_all_layers_share_is_brought_once_a_pass():
