@@ -17,7 +17,7 @@ _MODEL_SHARE = 0.8
 
 
 def add_model_arguments(parser: argparse.ArgumentParser) -> None:
-    """--checkpoint, --vision, --device, --threads."""
+    """--checkpoint, --vision, --tokenizer, --device, --threads."""
     parser.add_argument(
         "--checkpoint",
         default="nano",
@@ -30,6 +30,12 @@ def add_model_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="FOLDER|HUB-ID",
         help="the vision tokenizer, where it is not in vision_tokenizer/ of the model: published ones come "
         "apart from it, as BAAI/Emu3.5-VisionTokenizer",
+    )
+    parser.add_argument(
+        "--tokenizer",
+        metavar="FOLDER|HUB-ID",
+        help="the text tokenizer's files (*.tiktoken, *_vision_tokens.txt), where they are not with the "
+        "model: Emu3.5 keeps them with its code, in src/tokenizer_emu3_ibq",
     )
     parser.add_argument(
         "--device",
@@ -66,6 +72,7 @@ def load_planner(args: argparse.Namespace) -> "tuple[EmuPlanner, str]":
         planner = EmuPlanner.load(
             args.checkpoint,
             vision=args.vision,
+            tokenizer=args.tokenizer,
             device=devices[0] if len(devices) == 1 else devices,
             threads=args.threads,
             progress=progress,

@@ -82,6 +82,7 @@ class EmuPlanner:
         checkpoint: Path | str = "nano",
         *,
         vision: Path | str | None = None,
+        tokenizer: Path | str | None = None,
         device: Devices = "cpu",
         dtype: torch.dtype | None = None,
         threads: int | None = None,
@@ -92,6 +93,7 @@ class EmuPlanner:
         Args:
             checkpoint: as for emu_planner.model.checkpoint.resolve.
             vision: folder or hub id of the vision tokenizer; None: vision_tokenizer/ in the checkpoint.
+            tokenizer: likewise of the text tokenizer; None: the checkpoint's own.
             device: where the model runs; several: its layers are spread over them, the vision
                 tokenizer runs on the first.
             dtype: of the transformer; None: as stored. The vision tokenizer runs in float32.
@@ -104,8 +106,9 @@ class EmuPlanner:
         if threads is not None:
             torch.set_num_threads(threads)
         folder = resolve(checkpoint)
+        texts = folder if tokenizer is None else resolve(tokenizer)
         try:
-            tokenizer = TextTokenizer.from_folder(folder)
+            reading = TextTokenizer.from_folder(texts)
         except (FileNotFoundError, ValueError) as error:
             raise CheckpointError(str(error)) from error
         config = PlannerConfig.from_folder(folder)
@@ -114,9 +117,10 @@ class EmuPlanner:
         seeing = load_vision_tokenizer(
             folder if vision is None else resolve(vision), device=first, progress=progress
         )
-        model = load_transformer(folder, device=device, dtype=dtype, progress=progress)
-        prepack(model)
-        return cls(model, seeing, tokenizer, config)
+        model = load_transformer(folder, device=device, dtype=dtype, tokenizer=texts, progress=progress)
+        if first == device:  # packing is for a model in one place
+            prepack(model)
+        return cls(model, seeing, reading, config)
 
     def plan(
         self,

@@ -103,6 +103,7 @@ def load_transformer(
     *,
     device: Devices = "cpu",
     dtype: torch.dtype | None = None,
+    tokenizer: Path | str | None = None,
     progress: Progress | None = None,
 ) -> Transformer:
     """The language model of a checkpoint folder, ready to run.
@@ -113,6 +114,8 @@ def load_transformer(
             and by the memory that is free there, and activations follow (emu_planner.model.spread).
             A CPU after GPUs takes what they have no room for.
         dtype: of its tensors; None: as stored.
+        tokenizer: folder of the text tokenizer's files, with which the vocabulary must agree;
+            None: the checkpoint's own, if it has them.
         progress: called with bytes read and all bytes.
 
     Raises:
@@ -121,7 +124,7 @@ def load_transformer(
     """
     folder, devices = Path(folder), _devices(device)
     config = read_transformer_config(folder)
-    check_vocabulary(folder, config.vocab_size)
+    check_vocabulary(folder if tokenizer is None else Path(tokenizer), folder, config.vocab_size)
     with blank():
         model = Transformer(config)
     expected = _shapes(model)

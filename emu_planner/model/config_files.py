@@ -142,21 +142,21 @@ def is_vision_folder(folder: Path) -> bool:
     return path.is_file() and "num_hidden_layers" not in read_json(path)
 
 
-def check_vocabulary(folder: Path, vocab_size: int) -> None:
-    """Compare the tokenizer files of a folder, if it has any, with its config.json.
+def check_vocabulary(tokenizer: Path, folder: Path, vocab_size: int) -> None:
+    """Compare tokenizer files, if there are any in `tokenizer`, with the config.json in `folder`.
 
     Raises:
         CheckpointError: they are damaged, or name more ids than the model has.
     """
-    if not any(folder.glob("*.tiktoken")):
+    if not any(tokenizer.glob("*.tiktoken")):
         return
     try:
-        size = Vocabulary.from_folder(folder).size
+        size = Vocabulary.from_folder(tokenizer).size
     except (FileNotFoundError, ValueError) as error:
         raise CheckpointError(str(error)) from error
     if size > vocab_size:
         raise CheckpointError(
-            f"the tokenizer files in {folder} name {size} ids, its config.json says vocab_size "
+            f"the tokenizer files in {tokenizer} name {size} ids, config.json in {folder} says vocab_size "
             f"{vocab_size}; they are not of one checkpoint"
         )
 

@@ -74,14 +74,22 @@ def plan(images, tmp_path, *words):  # noqa: F811
     return run_cli("plan", *words, *images)
 
 
-def test_the_vision_tokenizer_may_lie_elsewhere(checkpoint, images, tmp_path):  # noqa: F811
-    elsewhere = tmp_path / "VisionTokenizer"
-    (Path(checkpoint) / "vision_tokenizer").rename(elsewhere)
-    done = plan(images, tmp_path, "--checkpoint", checkpoint)
-    assert done.returncode == 2
-    assert "BAAI/Emu3.5-VisionTokenizer" in done.stderr
-    assert "Traceback" not in done.stderr
-    done = plan(images, tmp_path, "--checkpoint", checkpoint, "--vision", str(elsewhere))
+def test_each_tokenizer_may_lie_elsewhere(checkpoint, images, tmp_path):  # noqa: F811
+    vision, texts = tmp_path / "VisionTokenizer", tmp_path / "tokenizer_emu3_ibq"
+    (Path(checkpoint) / "vision_tokenizer").rename(vision)
+    texts.mkdir()
+    for name in ("emu3.tiktoken", "emu3_vision_tokens.txt"):
+        (Path(checkpoint) / name).rename(texts / name)
+    words = ("--checkpoint", checkpoint, "--device", "cpu,cpu")
+    for more, told in (
+        ((), "baaivision/Emu3.5"),
+        (("--tokenizer", str(texts)), "BAAI/Emu3.5-VisionTokenizer"),
+    ):
+        done = plan(images, tmp_path, *words, *more)
+        assert done.returncode == 2
+        assert told in done.stderr
+        assert "Traceback" not in done.stderr
+    done = plan(images, tmp_path, *words, "--tokenizer", str(texts), "--vision", str(vision))
     assert done.returncode == 0, done.stderr
     assert tuple(json.loads(line)["subgoal"] for line in done.stdout.splitlines()) == SUBGOALS
     assert "reading" not in done.stderr

@@ -50,6 +50,24 @@ def test_the_published_sizes_have_the_published_counts():
     assert sum(parameter.numel() for parameter in vision.parameters()) == 455_336_963
 
 
+def test_a_sharded_download_gives_the_published_logits(tmp_path):
+    spec, expected = golden.values("lm_weights.json"), golden.values("lm_logits.json")
+    tensors = golden.weights(spec)
+    names, weight_map = sorted(tensors), {}
+    for number, part in enumerate((names[:7], names[7:20], names[20:]), start=1):
+        file = f"model-{number:05d}-of-00003.safetensors"
+        save_file({name: tensors[name] for name in part}, tmp_path / file, metadata={"format": "pt"})
+        weight_map |= dict.fromkeys(part, file)
+    index = {"metadata": {"total_size": 0}, "weight_map": weight_map}
+    (tmp_path / "model.safetensors.index.json").write_text(json.dumps(index))
+    (tmp_path / "config.json").write_text(json.dumps({**spec["config"], "model_type": "Emu3"}))
+    with torch.inference_mode():
+        logits = load_transformer(tmp_path)(torch.tensor([expected["input_ids"]]))[0]
+    top = logits.gather(1, torch.tensor(expected["top20_ids"]))
+    assert (top - torch.tensor(expected["top20_logits"])).abs().max() < 1e-4
+    assert (logits.logsumexp(1) - torch.tensor(expected["logsumexp"])).abs().max() < 1e-4
+
+
 def edit(path, **changes):
     """Change fields of a JSON file; None removes one."""
     values = {**json.loads(path.read_text()), **changes}
@@ -148,7 +166,7 @@ def test_we_load_what_transformers_writes(tmp_path):
             {"hidden_size": 48},
             rf"lm_head.weight has shape \[{VOCABULARY}, 32\], expected \[{VOCABULARY}, 48\]",
         ),
-        ({"vocab_size": VOCABULARY - 1}, f"name {VOCABULARY} ids, its config.json says vocab_size"),
+        ({"vocab_size": VOCABULARY - 1}, f"name {VOCABULARY} ids, config.json in .* says vocab_size"),
         ({"vocab_size": VOCABULARY + 1}, f"vocab_size {VOCABULARY + 1}, the embedding .* not of one checkp"),
         (
             {"num_hidden_layers": 2},
@@ -178,6 +196,13 @@ def test_damaged_configurations_and_tokenizer_files_are_named(model, tmp_path):
         (tmp_path / "config.json").write_bytes(content.encode("latin1"))
         with pytest.raises(CheckpointError, match=words):
             load_transformer(tmp_path)
+
+
+def test_tokenizer_files_elsewhere_are_compared_too(model, tmp_path):
+    save_transformer(model, tmp_path)
+    write_folder(tmp_path / "other", RANKS, CODES + 1)
+    with pytest.raises(CheckpointError, match=f"name {VOCABULARY + 1} ids, config.json in"):
+        load_transformer(tmp_path, tokenizer=tmp_path / "other")
 
 
 def test_a_language_model_without_tokenizer_files_loads(model, tmp_path):
