@@ -120,7 +120,7 @@ def load_transformer(
 
     Raises:
         CheckpointError: a file or tensor is missing, unexpected or of the wrong shape, the
-            tokenizer's files do not fit, or a GPU has no room. Nothing is left in memory then.
+            tokenizer's files do not fit, or a device has no room. Nothing is left in memory then.
     """
     folder, devices = Path(folder), _devices(device)
     config = read_transformer_config(folder)
@@ -271,16 +271,18 @@ def _devices(device: Devices) -> list[torch.device]:
 def _places(
     folder: Path, nbytes: Mapping[str, int], devices: Sequence[torch.device]
 ) -> dict[str, torch.device]:
-    """The device of each tensor. CheckpointError: a GPU has no room for its own."""
-    free = {one: torch.cuda.mem_get_info(one)[0] for one in devices if one.type == "cuda"}
-    room = [_GPU_SHARE * free[one] if one in free else math.inf for one in devices] if free else None
+    """The device of each tensor. CheckpointError: one has no room for its own."""
+    free = {one: spread.free_bytes(one) for one in devices}
+    room = None
+    if any(one.type == "cuda" for one in devices):
+        room = [_GPU_SHARE * free[one] if one.type == "cuda" else math.inf for one in devices]
     places = spread.places(nbytes, devices, room)
     for one, bytes_free in free.items():
         needed = sum(size for name, size in nbytes.items() if places[name] == one)
         if needed > bytes_free:
             raise CheckpointError(
                 f"{folder} needs {needed / 1e9:.1f} GB on {one}, where {bytes_free / 1e9:.1f} GB are free; "
-                "name more devices (cuda:0,cuda:1), or cpu"
+                "name more devices, as cuda:0,cuda:1 or cuda:0,cpu"
             )
     return places
 

@@ -1,11 +1,12 @@
 """One transformer on several devices: which layer goes where, and how activations follow.
 
 Layers stay in order and whole, so a pass goes from device to device once. Applied from outside to a
-model whose mathematics knows one device. Knows no file.
+model whose mathematics knows one device. Knows no checkpoint.
 """
 
 import math
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -16,6 +17,7 @@ from emu_planner.model.transformer import Cache, Transformer
 
 _Arguments = tuple[tuple[Any, ...], dict[str, Any]]
 
+_MEMORY = Path("/proc/meminfo")  # of Linux
 _EMBEDDING, _LAYERS = "model.embed_tokens.", "model.layers."
 
 
@@ -87,6 +89,17 @@ def split(sizes: Sequence[int], room: Sequence[float]) -> list[int]:
         parts[start:end] = [index] * (end - start)
         end = start
     return parts
+
+
+def free_bytes(device: torch.device) -> float:
+    """Bytes that a model could take there now; infinity where that cannot be told."""
+    if device.type == "cuda":
+        return float(torch.cuda.mem_get_info(device)[0])
+    if device.type == "cpu" and _MEMORY.is_file():
+        fields = dict(line.split(":", 1) for line in _MEMORY.read_text().splitlines())
+        if "MemAvailable" in fields:
+            return 1024.0 * int(fields["MemAvailable"].split()[0])
+    return math.inf
 
 
 def layer_devices(model: Transformer) -> list[torch.device]:

@@ -42,7 +42,7 @@ def read(
         progress: see Progress.
 
     Raises:
-        CheckpointError: a file cannot be read, or ends early.
+        CheckpointError: a file cannot be read, or ends early, or there is no memory.
     """
     total, done = sum(stored.nbytes for stored in found.values()), 0
     buffer = _Buffer(places.values())
@@ -53,7 +53,7 @@ def read(
             with path.open("rb", buffering=0) as file:
                 for name in sorted(inside, key=lambda name: inside[name].first):
                     stored = inside[name]
-                    tensor = torch.empty(stored.shape, dtype=dtype or stored.torch_dtype, device=places[name])
+                    tensor = _empty(name, stored, dtype or stored.torch_dtype, places[name])
                     for count in _fill(file, stored, tensor, buffer):
                         done += count
                         if progress is not None:
@@ -100,6 +100,16 @@ def write(
         weight_map = {name: file for file, shard in zip(names, shards, strict=True) for name in shard}
         index = {"metadata": {"total_size": sum(sizes.values())}, "weight_map": weight_map}
         (folder / INDEX).write_text(json.dumps(index, indent=1) + "\n", encoding="utf-8")
+
+
+def _empty(name: str, stored: Stored, dtype: torch.dtype, device: torch.device) -> Tensor:
+    """Memory for a tensor."""
+    try:
+        return torch.empty(stored.shape, dtype=dtype, device=device)
+    except RuntimeError as error:  # of a CPU, or torch.OutOfMemoryError of a GPU
+        raise CheckpointError(
+            f"no memory on {device} for {name} {list(stored.shape)} of {stored.path} ({error})"
+        ) from error
 
 
 class _Buffer:

@@ -1,6 +1,9 @@
 """Checkpoints in the layouts of others: Emu3.5, Xiaomi-Robotics-U0, transformers' Qwen3, the hub's IBQ."""
 
 import json
+import math
+import os
+from pathlib import Path
 
 import pytest
 import torch
@@ -15,6 +18,7 @@ from emu_planner.model.checkpoint import (
     save_vision_tokenizer,
     stored_bytes,
 )
+from emu_planner.model.config_files import write_transformer_config
 from emu_planner.model.ibq import VisionConfig, VisionTokenizer
 from emu_planner.model.text import TextTokenizer, train_bpe, write_folder
 from emu_planner.model.transformer import Transformer, TransformerConfig
@@ -212,6 +216,29 @@ def test_a_language_model_without_tokenizer_files_loads(model, tmp_path):
     total = sum(tensor.nbytes for tensor in model.state_dict().values())
     assert told[-1] == (total, total)
     assert stored_bytes(tmp_path) == total
+
+
+@pytest.mark.skipif(not Path("/proc/meminfo").is_file(), reason="free memory is read from Linux's /proc")
+def test_a_model_without_room_is_refused_before_it_is_read(tmp_path):
+    config = TransformerConfig(10, 2**20, 2**20, 1, 1, 1, 8)
+    with blank():
+        shapes = {name: list(tensor.shape) for name, tensor in Transformer(config).state_dict().items()}
+    header, end = {}, 0
+    for name, shape in shapes.items():
+        size = 2 * math.prod(shape)
+        header[name] = {"dtype": "BF16", "shape": shape, "data_offsets": [end, end + size]}
+        end += size
+    text = json.dumps(header).encode()
+    # sparse: the file has no such size on disk
+    path = tmp_path / "model.safetensors"
+    path.write_bytes(len(text).to_bytes(8, "little") + text)
+    try:
+        os.truncate(path, 8 + len(text) + end)
+    except OSError:
+        pytest.skip("the file system has no sparse file of 7 TB")
+    write_transformer_config(config, tmp_path, "bfloat16")
+    with pytest.raises(CheckpointError, match=r"needs \d+\.\d GB on cpu, where .* name more devices"):
+        load_transformer(tmp_path)
 
 
 def test_an_empty_list_of_devices_is_refused(model, tmp_path):

@@ -1,6 +1,7 @@
 """One model on several devices: layers are spread by bytes, activations follow."""
 
 import math
+from pathlib import Path
 
 import pytest
 import torch
@@ -51,6 +52,12 @@ def test_a_cpu_beside_gpus_takes_what_is_left():
     names = ["model.embed_tokens.weight", "model.layers.0.mlp.up_proj.weight", "lm_head.weight"]
     places = spread.places(dict.fromkeys(names, 10), [META, CPU], [25, math.inf])
     assert list(places.values()) == [META, META, CPU]
+
+
+def test_free_memory_is_looked_up():
+    assert spread.free_bytes(META) == math.inf
+    if Path("/proc/meminfo").is_file():
+        assert 0 < spread.free_bytes(CPU) < 2**50
 
 
 def test_no_cut_is_better_than_the_one_found():

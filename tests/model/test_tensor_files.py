@@ -217,6 +217,13 @@ def test_a_size_that_is_not_the_shape_and_a_quantised_tensor_are_refused(tmp_pat
     assert "b is stored as U8, expected one of F64, F32, F16, BF16" in str(error.value)
 
 
+def test_a_device_without_memory_is_named(tmp_path):
+    stored = tensor_files.Stored(tmp_path / "model.safetensors", "F32", (2**50,), 8, 8 + 2**52)
+    stored.path.touch()
+    with pytest.raises(CheckpointError, match="no memory on cpu for big"):
+        tensor_io.read({"big": stored}, places={"big": CPU})
+
+
 def test_only_the_first_few_of_many_differences_are_told(tmp_path):
     expected = {f"layer.{index}": [1] for index in range(20)}
     with pytest.raises(CheckpointError, match=r"layer.0 is missing.*; and 15 more"):
