@@ -32,11 +32,11 @@ _VOCABULARY = 282926
 _HEAD_DIM, _KV_HEADS = 128, 8
 
 
-def config_of(hidden: int, layers: int) -> TransformerConfig:
+def config_of(hidden: int, layers: int, vocabulary: int = _VOCABULARY) -> TransformerConfig:
     """A model of the published proportions; hidden 5120 and 64 layers: the published one."""
     heads = max(1, round(hidden / 80 / _KV_HEADS)) * _KV_HEADS
     return TransformerConfig(
-        _VOCABULARY, hidden, 5 * hidden, layers, heads, _KV_HEADS, _HEAD_DIM, rms_norm_eps=1e-5
+        vocabulary, hidden, 5 * hidden, layers, heads, _KV_HEADS, _HEAD_DIM, rms_norm_eps=1e-5
     )
 
 
@@ -125,6 +125,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.split("\n\n")[0])
     parser.add_argument("--hidden", type=int, default=1536, help="width (default: %(default)s)")
     parser.add_argument("--layers", type=int, default=16, help="layers (default: %(default)s)")
+    parser.add_argument("--vocabulary", type=int, default=_VOCABULARY, help="ids (default: %(default)s)")
     parser.add_argument("--full", action="store_true", help="the published size: 34.1 B, 68 GB on disk")
     parser.add_argument("--shard-gb", type=float, default=1.0, help="size of a file (default: %(default)s)")
     parser.add_argument("--device", default="cpu", help="where to load (default: %(default)s)")
@@ -135,7 +136,7 @@ def main() -> None:
     if args.measure:
         print(json.dumps(measure_here(args.measure, args.folder, args.device)))
         return
-    config = config_of(5120, 64) if args.full else config_of(args.hidden, args.layers)
+    config = config_of(5120, 64) if args.full else config_of(args.hidden, args.layers, args.vocabulary)
     if args.folder:
         args.folder.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=args.folder, prefix="measure-load-") as folder:

@@ -15,11 +15,11 @@ read straight into the memory of its device. Knows no training state.
 
 import math
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from emu_planner.model import spread, tensor_files, tensor_io
 from emu_planner.model.blank import blank
@@ -226,14 +226,14 @@ def save_vision_tokenizer(
 def _save(model: nn.Module, folder: Path, dtype: torch.dtype | None, shard_bytes: int) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     tensors = model.state_dict()
-    dtype_of: Callable[[str], torch.dtype] = lambda name: dtype or tensors[name].dtype  # noqa: E731
-    tensor_io.write(
-        folder,
-        _shapes(model),
-        dtype_of,
-        lambda name: tensors[name].detach().to("cpu", dtype_of(name)),
-        shard_bytes,
-    )
+
+    def dtype_of(name: str) -> torch.dtype:
+        return dtype or tensors[name].dtype
+
+    def make(name: str) -> Tensor:
+        return tensors[name].detach().to("cpu", dtype_of(name))
+
+    tensor_io.write(folder, _shapes(model), dtype_of, make, shard_bytes)
 
 
 def _shapes(model: nn.Module) -> dict[str, list[int]]:
