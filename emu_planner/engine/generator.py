@@ -26,8 +26,9 @@ from emu_planner.engine.parts import Part
 from emu_planner.engine.raster import Decoding, generate
 from emu_planner.engine.request import SETTINGS, Request, RequestError, Settings
 from emu_planner.engine.sampler import Sampler, Sampling
-from emu_planner.model.checkpoint import resolve
+from emu_planner.model.checkpoint import Devices, Progress, resolve
 from emu_planner.model.ibq import VisionTokenizer
+from emu_planner.model.pixels import fit_area, resize_bicubic
 from emu_planner.model.prompt import (
     TEMPLATES,
     Grid,
@@ -35,7 +36,6 @@ from emu_planner.model.prompt import (
     size_tokens,
     unconditional_prompt,
 )
-from emu_planner.model.resize import fit_area, resize_bicubic
 from emu_planner.model.text import TextTokenizer
 from emu_planner.model.transformer import Transformer
 from emu_planner.plan import Stop
@@ -73,8 +73,10 @@ class Generator:
         checkpoint: Path | str,
         *,
         vision: Path | str | None = None,
-        device: str | torch.device = "cpu",
+        tokenizer: Path | str | None = None,
+        device: Devices = "cpu",
         dtype: torch.dtype | None = None,
+        progress: Progress | None = None,
     ) -> "Generator":
         """The generator of a checkpoint.
 
@@ -82,14 +84,18 @@ class Generator:
             checkpoint: as for emu_planner.model.checkpoint.resolve. Its planner.json, if there is
                 one, gives the defaults of the task vla.
             vision: the vision tokenizer, where it lies apart; None: inside the checkpoint.
-            device: where the model runs.
+            tokenizer: likewise the text tokenizer's files.
+            device: where the model runs; several: its layers are spread over them.
             dtype: of the transformer; None: as stored. The vision tokenizer runs in float32.
+            progress: called with bytes read and all bytes, for each of the two.
 
         Raises:
             CheckpointError: see resolve, load_transformer and load_vision_tokenizer.
         """
         folder = resolve(checkpoint)
-        parts = load_parts(folder, vision=vision, device=device, dtype=dtype)
+        parts = load_parts(
+            folder, vision=vision, tokenizer=tokenizer, device=device, dtype=dtype, progress=progress
+        )
         settings = dict(SETTINGS)
         if (folder / FILE).is_file():
             settings["vla"] = _settings_of(PlannerConfig.from_folder(folder))

@@ -6,13 +6,12 @@ The picture holds the configured views side by side, equally wide. Knows no toke
 import cv2
 import numpy as np
 import torch
-from numpy.typing import NDArray
 
 from emu_planner.model.ibq import VisionTokenizer
+from emu_planner.model.pixels import Rgb, to_input, to_rgb
 from emu_planner.model.prompt import Grid
 from emu_planner.plan import ErrorCode, Keyframe, Observation, PlanError
 
-Rgb = NDArray[np.uint8]
 # A lone picture counts as all views at once when its aspect ratio is this near, relative.
 _ASPECT_TOLERANCE = 0.02
 
@@ -48,9 +47,8 @@ def compose(observation: Observation, views: tuple[str, ...], width: int, height
 def encode(vision: VisionTokenizer, picture: Rgb) -> Grid:
     """The picture's codes, [h, w]."""
     parameter = next(vision.parameters())
-    pixels = torch.from_numpy(np.ascontiguousarray(picture)).to(parameter.device, parameter.dtype)
-    grid = vision.encode((pixels / 127.5 - 1).permute(2, 0, 1)[None])[0]
-    return grid.cpu().numpy()
+    image = to_input(np.ascontiguousarray(picture)).to(parameter.device, parameter.dtype)
+    return vision.encode(image)[0].cpu().numpy()
 
 
 def decode(vision: VisionTokenizer, grid: Grid, views: tuple[str, ...]) -> Keyframe:
@@ -59,10 +57,9 @@ def decode(vision: VisionTokenizer, grid: Grid, views: tuple[str, ...]) -> Keyfr
 
 
 def pixels(vision: VisionTokenizer, grid: Grid) -> Rgb:
-    """rgb [H, W, 3] uint8 of the codes [h, w]; cut to whole values, as published."""
+    """rgb [H, W, 3] uint8 of the codes [h, w]."""
     ids = torch.from_numpy(grid).to(next(vision.parameters()).device)[None]
-    levels = (vision.decode(ids)[0].permute(1, 2, 0).float() + 1) * 127.5
-    return levels.clamp(0, 255).to(torch.uint8).cpu().numpy()
+    return to_rgb(vision.decode(ids)[0])
 
 
 def _resize(rgb: Rgb, width: int, height: int) -> Rgb:

@@ -26,7 +26,7 @@ from emu_planner.engine.loaded import check_parts, load_parts
 from emu_planner.engine.raster import Decoding, generate
 from emu_planner.engine.reader import Clock, StepReader
 from emu_planner.engine.sampler import Sampler
-from emu_planner.model.checkpoint import CheckpointError, resolve
+from emu_planner.model.checkpoint import CheckpointError, Devices, Progress, resolve
 from emu_planner.model.ibq import VisionTokenizer
 from emu_planner.model.prompt import Grid, unconditional_prompt, vla_prompt
 from emu_planner.model.text import TextTokenizer
@@ -85,17 +85,24 @@ class EmuPlanner:
         cls,
         checkpoint: Path | str = "nano",
         *,
-        device: str | torch.device = "cpu",
+        vision: Path | str | None = None,
+        tokenizer: Path | str | None = None,
+        device: Devices = "cpu",
         dtype: torch.dtype | None = None,
         threads: int | None = None,
+        progress: Progress | None = None,
     ) -> "EmuPlanner":
         """The planner of a checkpoint.
 
         Args:
             checkpoint: as for emu_planner.model.checkpoint.resolve.
-            device: where the model runs.
+            vision: folder or hub id of the vision tokenizer; None: vision_tokenizer/ in the checkpoint.
+            tokenizer: likewise of the text tokenizer; None: the checkpoint's own.
+            device: where the model runs; several: its layers are spread over them, the vision
+                tokenizer runs on the first.
             dtype: of the transformer; None: as stored. The vision tokenizer runs in float32.
             threads: CPU threads of torch, for the whole process; None: leave them as they are.
+            progress: called with bytes read and all bytes, for each of the two.
 
         Raises:
             CheckpointError: see resolve, load_transformer and load_vision_tokenizer.
@@ -103,8 +110,11 @@ class EmuPlanner:
         if threads is not None:
             torch.set_num_threads(threads)
         folder = resolve(checkpoint)
-        parts = load_parts(folder, device=device, dtype=dtype)
-        return cls(*parts, PlannerConfig.from_folder(folder))
+        config = PlannerConfig.from_folder(folder)
+        parts = load_parts(
+            folder, vision=vision, tokenizer=tokenizer, device=device, dtype=dtype, progress=progress
+        )
+        return cls(*parts, config)
 
     def plan(
         self,

@@ -15,8 +15,8 @@ from emu_planner.engine.request import SETTINGS, Request, RequestError, Settings
 from emu_planner.engine.sampler import Sampling
 from emu_planner.model.checkpoint import CheckpointError, save_transformer, save_vision_tokenizer
 from emu_planner.model.ibq import VisionTokenizer
+from emu_planner.model.pixels import fit_area, resize_bicubic
 from emu_planner.model.prompt import TEMPLATES, conditional_prompt, image_tokens, mark_answer
-from emu_planner.model.resize import fit_area, resize_bicubic
 from emu_planner.model.text import TextTokenizer, train_bpe, write_folder
 from emu_planner.model.transformer import Transformer, TransformerConfig
 from emu_planner.plan import Stop

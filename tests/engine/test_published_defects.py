@@ -21,8 +21,8 @@ from emu_planner.engine.grammar import Phase
 from emu_planner.engine.parts import Picture, Words
 from emu_planner.engine.raster import Token
 from emu_planner.engine.request import Request, Settings
+from emu_planner.model.pixels import fit_area
 from emu_planner.model.prompt import TEMPLATES, conditional_prompt, unconditional_prompt
-from emu_planner.model.resize import fit_area
 from emu_planner.model.text import TextTokenizer
 from emu_planner.model.transformer import SHORT_QUERY, Transformer, TransformerConfig
 

@@ -1,11 +1,12 @@
-"""Reference pictures are resized to the published size, bit for bit as the published code does."""
+"""Pictures are resized to the published size, bit for bit, and come back cut off."""
 
 import zlib
 
 import numpy as np
 import pytest
+import torch
 
-from emu_planner.model.resize import fit_area, resize_bicubic
+from emu_planner.model.pixels import fit_area, resize_bicubic, to_input, to_rgb
 from tests import golden
 
 
@@ -54,3 +55,15 @@ def test_the_size_is_the_published_one(size, area, expected):
 
 def test_another_downsampling_has_other_multiples():
     assert fit_area(100, 100, 100 * 100, 8) == (104, 104)
+
+
+def test_pixels_come_back_cut_off():
+    rgb = np.arange(0, 240, dtype=np.uint8).reshape(8, 10, 3)
+    image = to_input(rgb)
+    assert image.dtype == torch.float32
+    assert image.shape == (1, 3, 8, 10)
+    assert image.min() == -1
+    back = to_rgb(image[0] + 1e-5)
+    assert (back == rgb).all()
+    assert (to_rgb(torch.full((3, 2, 2), 1.7)) == 255).all()
+    assert (to_rgb(torch.full((3, 1, 1), 0.9999)) == 254).all()

@@ -1,14 +1,18 @@
-"""How a reference picture becomes the size that the vision tokenizer sees: the published rule.
+"""Pictures as the published code gives them to the vision tokenizer, and takes them back.
 
-Bicubic with antialiasing in 22-bit fixed point, bit for bit what Pillow 11 computes (Keys 1981 with
-a = -0.5, stretched when shrinking; across, rounded to 8 bits, then down), so that codes are those of
-the published preprocessing. Needs numpy alone.
+Another resize moves codes: bicubic with antialiasing in 22-bit fixed point, bit for bit what Pillow
+11 computes (Keys 1981 with a = -0.5, stretched when shrinking; across, rounded to 8 bits, then
+down). Knows no model and no file.
 """
 
 import math
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
+from torch import Tensor
+
+Rgb = NDArray[np.uint8]
 
 _A = -0.5  # of the cubic convolution kernel
 _SUPPORT = 2.0  # half its width, input pixels
@@ -20,6 +24,10 @@ def fit_area(height: int, width: int, area: int, multiple: int = 16) -> tuple[in
 
     Published as smart_resize: the sides are cut to whole pixels and rounded to the nearest
     multiple. There a very long picture gets a side of 0; here one multiple is the least.
+
+    Args:
+        area: published: 512 x 512, 720 x 720 or 1024 x 1024.
+        multiple: the tokenizer's downsampling.
     """
     aspect = width / height
     high = int((area / aspect) ** 0.5)
@@ -32,6 +40,17 @@ def resize_bicubic(rgb: NDArray[np.uint8], height: int, width: int) -> NDArray[n
     """[H, W, 3] uint8 -> [height, width, 3] uint8."""
     across = _resize_rows(rgb.transpose(1, 0, 2), width)
     return _resize_rows(across.transpose(1, 0, 2), height)
+
+
+def to_input(rgb: Rgb) -> Tensor:
+    """[H, W, 3] 0..255 -> [1, 3, H, W] float32 in [-1, 1], divided in float64 as published."""
+    return torch.from_numpy((rgb / 127.5 - 1.0).astype(np.float32)).permute(2, 0, 1)[None]
+
+
+def to_rgb(image: Tensor) -> Rgb:
+    """[3, H, W] in about [-1, 1] -> [H, W, 3] 0..255, cut off, not rounded, as published."""
+    pixels = ((image.float() + 1) * 127.5).clamp(0, 255)
+    return pixels.permute(1, 2, 0).to(torch.uint8).cpu().numpy()
 
 
 def _resize_rows(rows: NDArray[np.uint8], size: int) -> NDArray[np.uint8]:
