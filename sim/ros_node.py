@@ -338,9 +338,10 @@ def _declare_params(node: Node) -> RigParams:
         return node.declare_parameter(name, default, descriptor).value
 
     families = ", ".join(tasks.FAMILIES)
+    described = "; ".join(f"{name}: {robot.description}" for name, robot in robots.ROBOTS.items())
     params = RigParams(
         family=declare("family", "stack", f"Task family of the scene: {families}"),
-        robot=declare("robot", robots.DEFAULT, f"Which robot acts: {', '.join(robots.ROBOTS)}"),
+        robot=declare("robot", robots.DEFAULT, f"Which robot acts; {described}"),
         seed=declare(
             "seed",
             BENCHMARK_FIRST_SEED + 7,

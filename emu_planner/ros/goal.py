@@ -26,7 +26,7 @@ from emu_planner.plan import (
     TextDelta,
     Waiting,
 )
-from emu_planner.ros.feed import CameraFeed, FreshFrames
+from emu_planner.ros.feed import CameraFeed, FreshFrames, Moment
 from emu_planner.ros.states import (
     Decision,
     Ending,
@@ -75,7 +75,7 @@ class PlanGoal:
         self._epoch = next_epoch()
         self._steps: dict[int, PlannedStep] = {}
         self._history: list[StepOutcome] = []
-        self._after: Mapping[str, float] = {}
+        self._after: Mapping[str, Moment] = {}
         self._offered: int | None = None
         self._reviewed = False
         self._seed: int | None = None

@@ -68,8 +68,8 @@ class StatusBoard:
         with self._lock:
             self._status.time_to_first_subgoal = convert.s_to_duration(seconds)
 
-    def publish(self) -> None:
-        """The status as it is now."""
+    def publish(self) -> PlannerStatus:
+        """Publish the status as it is now."""
         counts = self._feed.counts()
         with self._lock:
             status = self._status
@@ -78,6 +78,7 @@ class StatusBoard:
             status.frames_superseded = counts.superseded
             if self._outputs is not None:
                 self._outputs.status(status)
+            return status
 
 
 class GoalVoice:

@@ -110,6 +110,12 @@ class Robot(ABC):
     Args:
         bullet: the client that holds it.
         step: advances the world by one step of time.
+
+    Attributes:
+        body: its number in Bullet.
+        link_of: numbers of its links by name.
+        target: the vector that the motors aim at.
+        home, carry: vectors at `home_point` and `carry_point`, gripper down.
     """
 
     # the word by which scenes, records and commands call it

@@ -19,7 +19,7 @@ _TOOL = 0.246  # m from the wrist to the cup's lip
 _FLANGE = 0.045  # m from joint 7 to its flange
 _LIP = _TOOL - 0.081  # m from joint 7 to the lip
 _LIMITS = np.radians([170.0, 120.0, 170.0, 120.0, 170.0, 120.0, 175.0])
-_COARSE = 0.015  # m, grid of the visual meshes
+_COARSE = 0.008  # m, grid of the visual meshes
 _HAND = Hand(bottom=0.135, half=(0.05, 0.05))
 _COLOURS = {"3": "0.30 0.31 0.34 1", "6": "0.30 0.31 0.34 1"}
 

@@ -9,6 +9,7 @@ pytest.importorskip("emu_planner_msgs")
 
 from emu_planner_msgs.action import PlanTask
 from emu_planner_msgs.msg import PlannerStatus
+from emu_planner_msgs.srv import GetServerInfo
 
 from tests.ros.rig import ABORTED, OK, free_port, running_rig, stop_process, until
 
@@ -22,6 +23,11 @@ def test_a_killed_service_ends_the_goal_and_the_next_one_works_after_it_is_back(
         rig.start_camera()
         node = rig.start_node(server=f"127.0.0.1:{port}")
         assert rig.goal("warm up").result()[0] == OK
+        info = rig.call(GetServerInfo, "planner/server_info")
+        assert info.success
+        assert info.model_ready
+        assert info.server == f"127.0.0.1:{port}"
+        assert info.wire_version.startswith("1.")
         run = rig.goal("count slowly")
         until(lambda: run.saw(PlanTask.Feedback.PHASE_GENERATING_KEYFRAME), "a plan in work")
         killed_s = time.monotonic()
@@ -35,6 +41,9 @@ def test_a_killed_service_ends_the_goal_and_the_next_one_works_after_it_is_back(
         # nobody there: the goal says so too, and does not wait for ever
         status, result = rig.goal("nobody").result()
         assert (status, result.error_code) == (ABORTED, PlanTask.Result.SERVER_UNAVAILABLE)
+        info = rig.call(GetServerInfo, "planner/server_info")
+        assert not info.success
+        assert str(port) in info.error_msg
         rig.start_service(port)
         assert rig.goal("back again").result()[0] == OK
         assert node.poll() is None, "the same node"

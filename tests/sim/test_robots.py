@@ -13,6 +13,7 @@ from sim.robots.mobile import Mobile
 from sim.robots.suction import Suction
 from sim.scene import Fact, Skill
 from sim.world import World
+from tools import draw_robots
 
 EVERY = list(robots.ROBOTS)
 
@@ -234,3 +235,10 @@ def test_both_cameras_see_what_is_carried(world: World) -> None:
     assert world.state().held == item.name
     front, side = _pixels(world)[:, 0]
     assert min(front, side) > 100
+
+
+def test_portraits_show_each_robot_with_something_in_hand(shared: World) -> None:
+    drawn = [draw_robots.portrait(shared, name) for name in EVERY]
+    assert {picture.shape for picture in drawn} == {(360, 360, 3)}
+    for picture in drawn[1:]:
+        assert (np.abs(picture.astype(int) - drawn[0]).max(axis=2) > 40).mean() > 0.02
