@@ -26,6 +26,7 @@ from sim.scene import BENCHMARK_FIRST_SEED, Scene
 from sim.state import SymbolicState
 from sim.world import World
 
+# those that were there when the record was made
 FAMILIES = ("stack", "container", "sort", "zone")
 # some of these episodes begin after a detour
 SEEDS = (0, 1, 12, BENCHMARK_FIRST_SEED)
