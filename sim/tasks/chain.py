@@ -5,7 +5,7 @@ to a zone; said in the order in which they are to be done.
 Randomisation: which requests, their order and words; colours, kinds, places, sizes, 0-1 distractors,
 light, table and cameras; in one scene of five a distractor stands on a block that is needed.
 Success: everything that any of the requests asks for holds at the end, whatever the order; the gripper
-empty and off, everything at rest. 4 to 13 steps.
+empty and off, everything at rest. 4 to 12 steps.
 """
 
 from sim.layout import Layout
