@@ -4,7 +4,6 @@ Drawers and lids are led by their knob, between the fingers; a button is pressed
 gripper, and each whole press turns its lamp on or off. All end in the home pose.
 """
 
-import math
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -12,7 +11,7 @@ import numpy as np
 from sim import fixture_bodies, fixtures, motion
 from sim.robots.base import CARRY_SPEED, FREE_SPEED, TOUCH_SPEED, Vector
 from sim.scene import Pose, Receptacle, Skill
-from sim.skills import SkillResult, go_home
+from sim.skills import SkillResult, go_home, poses_of
 from sim.state import SymbolicState
 
 if TYPE_CHECKING:
@@ -46,6 +45,8 @@ def why_not(world: "World", now: SymbolicState, skill: Skill) -> str | None:
         button = world.scene.button(skill.object)
         if button is None:
             return f"there is no button {skill.object!r}"
+        if (name := fixtures.pile_in_the_way(world.scene, poses_of(world), button)) is not None:
+            return f"the {name} is in the way"
         return None if _press_way(world, button.name) is not None else f"the {button.name} is out of reach"
     what = world.scene.receptacle(skill.object)
     if what is None or not what.opens:
@@ -71,7 +72,7 @@ def _in_the_way(world: "World", now: SymbolicState, what: Receptacle) -> str | N
                 return now.above(item.name)
         elif fixtures.swept(what, x, y, _MARGIN + item.extra_room) and (what.kind == "drawer" or tall):
             return item.name
-    return None
+    return fixtures.pile_in_the_way(world.scene, poses_of(world), what)
 
 
 def execute(world: "World", skill: Skill) -> SkillResult:
@@ -108,17 +109,6 @@ def carried(world: "World", what: Receptacle, fraction: float) -> dict[str, Pose
     return poses
 
 
-def _yaw(what: Receptacle) -> float:
-    """The gripper's turn at a knob: its fingers across a drawer's way, along the middle of a lid's.
-
-    So a finger is always behind the lid's knob, at most half the swing off the way.
-    """
-    if what.kind == "drawer":
-        return what.yaw + math.pi / 2
-    along, across = fixtures.lid_knob(what)
-    return what.yaw + math.atan2(across, along) + fixtures.LID_SWING / 2
-
-
 def _way(world: "World", what: Receptacle, verb: str) -> list[Vector] | None:
     """Joints down to the knob (three), along its way, and up again (two); None: out of reach."""
     start = world.fraction(what.name)
@@ -126,7 +116,7 @@ def _way(world: "World", what: Receptacle, verb: str) -> list[Vector] | None:
     steps = _LEAD_STEPS[what.kind]
     points = [np.array(fixtures.knob(what, start + (end - start) * i / steps)) for i in range(steps + 1)]
     up = motion.straight_down(points[-1])[1::-1]
-    return motion.way(world, [*motion.straight_down(points[0]), *points[1:], *up], _yaw(what))
+    return motion.way(world, [*motion.straight_down(points[0]), *points[1:], *up], fixtures.hand_yaw(what))
 
 
 def _lead(world: "World", what: Receptacle, verb: str) -> SkillResult:
@@ -157,9 +147,8 @@ def _press_way(world: "World", name: str) -> list[Vector] | None:
     button = world.scene.button(name)
     if button is None:
         raise AssertionError(f"no {name}")
-    x = button.x + fixtures.CAP_AT * math.cos(button.yaw)
-    y = button.y + fixtures.CAP_AT * math.sin(button.yaw)
-    top = np.array([x, y, fixtures.CAP_TOP + _FINGERTIP])
+    x, y, z = fixtures.cap(button)
+    top = np.array([x, y, z + _FINGERTIP])
     points = [*motion.straight_down(top), top - [0, 0, _DEEP * fixtures.CAP_TRAVEL]]
     return motion.way(world, points, button.yaw)
 

@@ -4,9 +4,10 @@ A fraction tells how far one has moved: 0 closed, 1 open; of a lamp: 0 dark, 1 l
 """
 
 import math
+from collections.abc import Mapping
 from dataclasses import replace
 
-from sim.scene import DRAWER_TRAVEL, KNOB_REACH, WALL, Receptacle
+from sim.scene import DRAWER_TRAVEL, KNOB_REACH, WALL, Button, Pose, Receptacle, Scene
 
 OPEN_FROM, CLOSED_TO = 0.94, 0.06  # fractions: between them it stands ajar
 LID_SWING = math.radians(96)  # of a cabinet's lid, from closed to open
@@ -19,6 +20,8 @@ KNOB_RADIUS = 0.009  # m
 KNOB_GRASP = {"drawer": 0.046, "cabinet": 0.080}
 LID = (0.0565, 0.0625)  # m: lower and upper side of a cabinet's lid
 ROOF = (0.0585, 0.0635)  # m: the same of a drawer's case
+# Of a hand above its grasp point, m, for the widest of the robots: lower side, half along and across
+_HAND_BOTTOM, _HAND_HALF = 0.035, (0.104, 0.040)
 _KNOB_INSET = 0.020  # m from a lid's edge
 
 Point = tuple[float, float, float]
@@ -59,6 +62,46 @@ def swept(receptacle: Receptacle, x: float, y: float, margin: float) -> bool:
     bearing = math.atan2(from_hinge[1], from_hinge[0])
     far = math.hypot(2 * half_u, 2 * half_v) + margin
     return math.hypot(*from_hinge) < far and -0.1 < bearing < math.pi
+
+
+def pile_near(scene: Scene, poses: Mapping[str, Pose], at: Point, yaw: float) -> str | None:
+    """An object so high that the hand would hit it while the fingers are at a point, turned by `yaw`."""
+    x, y, z = at
+    for item in scene.items:
+        ox, oy, oz = poses[item.name].position
+        if oz + item.height / 2 > z + _HAND_BOTTOM:
+            along = abs((ox - x) * math.sin(yaw) - (oy - y) * math.cos(yaw)) - _HAND_HALF[0]
+            across = abs((ox - x) * math.cos(yaw) + (oy - y) * math.sin(yaw)) - _HAND_HALF[1]
+            if max(along, across) < 0.65 * item.size:
+                return item.name
+    return None
+
+
+def pile_in_the_way(scene: Scene, poses: Mapping[str, Pose], what: Receptacle | Button) -> str | None:
+    """An object so high that the hand would hit it where this is opened, closed or pressed."""
+    if isinstance(what, Button):
+        return pile_near(scene, poses, cap(what), what.yaw)
+    places = [knob(what, fraction) for fraction in (0.0, 0.25, 0.5, 0.75, 1.0)]
+    found = (pile_near(scene, poses, place, hand_yaw(what)) for place in places)
+    return next((name for name in found if name is not None), None)
+
+
+def hand_yaw(what: Receptacle) -> float:
+    """The gripper's turn at a knob: its fingers across a drawer's way, along the middle of a lid's.
+
+    So a finger is always behind the lid's knob, at most half the swing off the way.
+    """
+    if what.kind == "drawer":
+        return what.yaw + math.pi / 2
+    along, across = lid_knob(what)
+    return what.yaw + math.atan2(across, along) + LID_SWING / 2
+
+
+def cap(button: Button) -> Point:
+    """The middle of a button's cap, on top."""
+    x = button.x + CAP_AT * math.cos(button.yaw)
+    y = button.y + CAP_AT * math.sin(button.yaw)
+    return (x, y, CAP_TOP)
 
 
 def world_point(thing: Receptacle, u: float, v: float) -> tuple[float, float]:

@@ -21,5 +21,6 @@ def draw(layout: Layout) -> tuple[str, dict[str, str]]:
         layout.item_on(layout.kind(), colours[2], item)
         distractors -= 1
     layout.distractors(distractors, colours[3:])
+    layout.insist_on_reach()
     form = "cabinet_put closed" if rng.random() < 0.7 else "cabinet_put open"
     return form, {"a": item.name, "r": where.name}

@@ -27,5 +27,6 @@ def draw(layout: Layout) -> tuple[str, dict[str, str]]:
             layout.item_on("cylinder", colours[4], a)
     if rng.random() < 0.4:
         layout.distractors(1, colours[5:])
+    layout.insist_on_reach()
     first, second = (a, b) if rng.random() < 0.5 else (b, a)
     return "kitchen", {"a": first.name, "b": second.name, "r": drawer.name, "k": button.name}
