@@ -5,7 +5,7 @@ import math
 import numpy as np
 
 from sim.camera import Look
-from sim.fixtures import moved, pile_in_the_way, world_point
+from sim.fixtures import moved, pile_in_the_way, pile_near, world_point
 from sim.scene import BUTTON_HALF, COLOURS, CRATE_HEIGHT, Button, Goal, Item, Pose, Receptacle, Scene
 
 # Where the centres of items may be, m
@@ -112,12 +112,17 @@ class Layout:
         )
 
     def insist_on_reach(self) -> None:
-        """NoRoomError: a pile stands where a hand has to be to open, close or press something."""
+        """NoRoomError: a pile stands where a hand has to be to open, press, fill or empty something."""
         scene, poses = self.sketch(), self.poses()
         for thing in scene.fixed:
             moves = isinstance(thing, Button) or thing.opens
             if moves and pile_in_the_way(scene, poses, thing) is not None:
                 raise NoRoomError
+        for receptacle in scene.receptacles:
+            for index in range(receptacle.slots):
+                at = (*receptacle.slot(index), receptacle.floor + _SIZES[0] / 2)
+                if pile_near(scene, poses, at, receptacle.yaw) is not None:
+                    raise NoRoomError
 
     def poses(self) -> dict[str, Pose]:
         """Where the items have been put, by name."""

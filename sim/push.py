@@ -19,7 +19,7 @@ from sim.state import SymbolicState
 if TYPE_CHECKING:
     from sim.world import World
 
-_AROUND = 0.018  # m: the fingers stand as far apart as around an object of that size
+_AROUND = 0.034  # m: the fingers stand as far apart as around an object of that size
 _HEIGHT = 0.6 * CRATE_HEIGHT
 _SPEED = 0.002  # rad a step: the crate must not run ahead of the fingers
 _STRIDE = 0.016  # m a straight part

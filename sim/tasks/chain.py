@@ -31,6 +31,7 @@ def draw(layout: Layout) -> list[Request]:
         layout.item_on(layout.kind(), colours.pop(0), blocks[int(rng.integers(len(blocks)))])
     elif colours:
         layout.distractors(int(rng.integers(0, 2)), colours)
+    layout.insist_on_reach()
     return requests
 
 

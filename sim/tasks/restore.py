@@ -22,6 +22,7 @@ def draw(layout: Layout) -> tuple[str, dict[str, str]]:
     on = layout.item_on(layout.kind(), colours[4], bases[0]).name
     inside = layout.item_in(layout.kind(), colours[5], other, 0).name
     layout.distractors(int(rng.integers(0, 2)), colours[6:])
+    layout.insist_on_reach()
     if rng.random() < 0.4:
         first, second = (on, inside) if rng.random() < 0.5 else (inside, on)
         return "restore two", {"a": first, "b": second, "r": tray.name}
