@@ -23,6 +23,7 @@ _AROUND = 0.034  # m: the fingers stand as far apart as around an object of that
 _HEIGHT = 0.6 * CRATE_HEIGHT
 _SPEED = 0.002  # rad a step: the crate must not run ahead of the fingers
 _STRIDE = 0.016  # m a straight part
+_LAST = 0.008  # m of a leg that are pushed after a look
 _MOST_LEGS = 5  # two, and some to make good what they missed
 
 
@@ -89,7 +90,7 @@ def execute(world: "World", skill: Skill) -> SkillResult:
 def _ways(world: "World", item: Item, zone: Receptacle) -> list[Leg]:
     """Legs that are free and within this robot's reach; empty: none, or the crate is there."""
     found = legs(world.scene, poses_of(world), item, zone)
-    return found if all(_way(world, item, leg) is not None for leg in found) else []
+    return found if all(_way(world, item, leg, leg.length) is not None for leg in found) else []
 
 
 def _point(item: Item, leg: Leg, along: float) -> Vector:
@@ -97,17 +98,21 @@ def _point(item: Item, leg: Leg, along: float) -> Vector:
     return np.array([*leg.at(along - behind(item)), _HEIGHT])
 
 
-def _way(world: "World", item: Item, leg: Leg) -> list[Vector] | None:
-    """Joints down behind the face (three), along the leg, a little back, and up (two)."""
-    count = max(2, math.ceil((leg.length + BACK) / _STRIDE))
-    along = [_point(item, leg, -BACK + (leg.length + BACK) * i / count) for i in range(1, count + 1)]
-    start, end = (motion.straight_down(_point(item, leg, at)) for at in (-BACK, leg.length - BACK / 2))
-    return motion.way(world, [*start, *along, *end[::-1]], leg.yaw)
+def _way(world: "World", item: Item, leg: Leg, end: float) -> list[Vector] | None:
+    """Joints down behind the face (three), along the leg to `end`, a little back, and up (two)."""
+    count = max(2, math.ceil((end + BACK) / _STRIDE))
+    along = [_point(item, leg, -BACK + (end + BACK) * i / count) for i in range(1, count + 1)]
+    down, up = (motion.straight_down(_point(item, leg, at)) for at in (-BACK, end - BACK / 2))
+    return motion.way(world, [*down, *along, *up[::-1]], leg.yaw)
 
 
 def _push(world: "World", item: Item, leg: Leg) -> bool:
-    """Come down behind the face, push, draw back, rise. False: out of reach."""
-    robot, way = world.robot, _way(world, item, leg)
+    """Come down behind the face, push, draw back, rise. False: out of reach.
+
+    The last millimetres are pushed by what is then left, for fingers are not all alike.
+    """
+    robot, short = world.robot, max(leg.length - _LAST, 0.0)
+    way = _way(world, item, leg, short)
     if way is None:
         return False
     robot.gripper.prepare(_AROUND)
@@ -116,6 +121,12 @@ def _push(world: "World", item: Item, leg: Leg) -> bool:
     robot.move(way[2], TOUCH_SPEED * 2)
     for joints in way[3:-3]:
         robot.move(joints, _SPEED, 0.004)
+    x, y, _ = world.pose(item.name).position
+    done = (x - leg.start[0]) * leg.direction[0] + (y - leg.start[1]) * leg.direction[1]
+    rest = _way(world, item, leg, short + max(leg.length - done, 0.0))
+    if rest is not None:
+        way = rest
+        robot.move(way[-4], _SPEED, 0.004)
     robot.move(way[-3], TOUCH_SPEED)
     for joints in way[-2:]:
         robot.move(joints, CARRY_SPEED)
