@@ -28,6 +28,8 @@ class Branches:
     ) -> None:
         weight = model.model.embed_tokens.weight
         self.guided = unconditional is not None
+        # forward passes of the model so far
+        self.passes = 0
         self._model = model
         self._device = weight.device
         self._unconditional = list(unconditional or ())
@@ -44,6 +46,12 @@ class Branches:
         """Tokens in the sequence so far."""
         return self._cache.lengths[0]
 
+    @property
+    def room(self) -> int:
+        """Tokens of an image that still fit."""
+        lengths = self._cache.lengths
+        return self._cache.capacity - max(lengths[0], lengths[-1] + len(self._unconditional))
+
     @torch.inference_mode()
     def extend(self, tokens: Sequence[int], *, image: bool) -> Tensor:
         """Take tokens; the hidden state [rows, width] after the last of them.
@@ -55,26 +63,36 @@ class Branches:
         Raises:
             ContextFullError: there is no room for them.
         """
-        if not (image and self.guided):
-            return self._run([0], tokens)
+        if image:
+            return self.extend_image(tokens)[:, -1]
+        return self._run([0], tokens)[:, -1]
+
+    @torch.inference_mode()
+    def extend_image(self, tokens: Sequence[int]) -> Tensor:
+        """Take tokens of an image; the hidden states [rows, S, width] after each of them."""
         if self._unconditional:
             self._run([1], self._unconditional)
             self._unconditional = []
-        return self._run([0, 1], tokens)
+        return self._run(range(1 + self.guided), tokens)
+
+    def retract_image(self, tokens: int) -> None:
+        """Take back the last `tokens` tokens of an image, as if they had never come."""
+        self._cache.truncate(range(1 + self.guided), tokens)
 
     @torch.inference_mode()
     def logits(self, hidden: Tensor, first: int, stop: int) -> Tensor:
-        """Logits [rows, stop - first] float32 of that range of ids."""
+        """Logits [..., stop - first] float32 of that range of ids, of hidden states [..., width]."""
         return self._model.head(hidden, slice(first, stop))
 
-    def _run(self, rows: list[int], tokens: Sequence[int]) -> Tensor:
+    def _run(self, rows: Sequence[int], tokens: Sequence[int]) -> Tensor:
+        """One pass; the hidden states [rows, S, width] after each token."""
+        self.passes += 1
         ids = torch.tensor([tokens], device=self._device).expand(len(rows), -1)
         window = self._cache.append(rows, len(tokens))
         if len(set(window.starts)) == 1:
-            hidden = self._model.hidden(ids, cache=window, position=window.starts[0])
-            return hidden[:, -1]
+            return self._model.hidden(ids, cache=window, position=window.starts[0])
         starts = torch.tensor(window.starts, device=self._device)[:, None]
         positions = starts + torch.arange(len(tokens), device=self._device)
         slots = torch.arange(max(window.starts) + len(tokens), device=self._device)
         mask = slots <= positions[:, None, :, None]
-        return self._model.hidden(ids, cache=window, positions=positions, mask=mask)[:, -1]
+        return self._model.hidden(ids, cache=window, positions=positions, mask=mask)

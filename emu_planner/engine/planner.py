@@ -17,7 +17,7 @@ from emu_planner.engine.cache import ContextFullError
 from emu_planner.engine.config import PlannerConfig
 from emu_planner.engine.grammar import Grammar
 from emu_planner.engine.prepack import prepack
-from emu_planner.engine.raster import Decoding, generate
+from emu_planner.engine.raster import Decoding
 from emu_planner.engine.reader import Clock, StepReader
 from emu_planner.engine.sampler import Sampler
 from emu_planner.model.checkpoint import (
@@ -82,6 +82,7 @@ class EmuPlanner:
         device: str | torch.device = "cpu",
         dtype: torch.dtype | None = None,
         threads: int | None = None,
+        decoder: str | None = None,
     ) -> "EmuPlanner":
         """The planner of a checkpoint.
 
@@ -89,6 +90,7 @@ class EmuPlanner:
             checkpoint: as for emu_planner.model.checkpoint.resolve.
             device: where the model runs.
             dtype: of the transformer; None: as stored. The vision tokenizer runs in float32.
+            decoder: one of config.DECODERS; None: as planner.json says.
             threads: CPU threads of torch, for the whole process; None: leave them as they are.
 
         Raises:
@@ -103,12 +105,10 @@ class EmuPlanner:
             raise CheckpointError(str(error)) from error
         model = load_transformer(folder, device=device, dtype=dtype)
         prepack(model)
-        return cls(
-            model,
-            load_vision_tokenizer(folder, device=device),
-            tokenizer,
-            PlannerConfig.from_folder(folder),
-        )
+        config = PlannerConfig.from_folder(folder)
+        if decoder is not None:
+            config = replace(config, decoder=decoder)
+        return cls(model, load_vision_tokenizer(folder, device=device), tokenizer, config)
 
     def plan(
         self,
@@ -135,7 +135,7 @@ class EmuPlanner:
         prompt = self._prompt(task.instruction, grid)
         decoding = _override(self.config.decoding, asked)
         clock.add("prompt_tokens", len(prompt))
-        tokens = generate(
+        tokens = self.config.generate(
             self._branches(grid, decoding),
             Grammar(self._vocabulary, self.size),
             Sampler(seed, self._model.lm_head.weight.device),

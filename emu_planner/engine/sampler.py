@@ -30,7 +30,7 @@ class Sampling:
 
 
 def guide(logits: Tensor, scale: float) -> Tensor:
-    """Classifier-free guidance: u + scale (c - u) of logits [2, V], conditional row first.
+    """Classifier-free guidance: u + scale (c - u) of logits [2, ..., V], conditional row first.
 
     Published on log-softmax values over the whole vocabulary; on logits of any part of it the
     result differs by one constant, which no later step sees.
@@ -46,21 +46,33 @@ class Sampler:
         self._generator = torch.Generator(device).manual_seed(seed)
 
     def pick(self, logits: Tensor, sampling: Sampling) -> Tensor:
-        """Index, as a tensor without dimensions, into logits [V] float32; -inf is never picked.
+        """Index, as a tensor without dimensions, into logits [V] float32; -inf is never picked."""
+        return choose(logits, sampling, self.noise(logits, sampling))
 
-        Order: temperature, top-k, top-p, chance.
-        """
+    def noise(self, like: Tensor, sampling: Sampling) -> Tensor | None:
+        """The chance [V] that the next choice among as many ids takes; None: it takes none."""
         if sampling.temperature == 0 or sampling.top_k == 1:
-            return logits.argmax()
-        noise = torch.empty_like(logits).exponential_(generator=self._generator)
-        noise = noise.clamp_(min=_LEAST).log_()
-        scores = logits / sampling.temperature
-        if not 0 < sampling.top_k < len(scores) and sampling.top_p >= 1:
-            return (scores - noise).argmax()
-        kept = min(sampling.top_k or len(scores), len(scores))
-        scores, ids = scores.topk(kept)
-        if sampling.top_p < 1:
-            chance = scores.softmax(dim=0)
-            # a token stays when those above it do not reach top_p yet; the first always stays
-            scores = scores.masked_fill(chance.cumsum(0) - chance >= sampling.top_p, -torch.inf)
-        return ids[(scores - noise[ids]).argmax()]
+            return None
+        noise = torch.empty_like(like).exponential_(generator=self._generator)
+        return noise.clamp_(min=_LEAST).log_()
+
+
+def choose(logits: Tensor, sampling: Sampling, noise: Tensor | None) -> Tensor:
+    """Indices [...] into logits [..., V], with noise of that shape from Sampler.noise.
+
+    Order: temperature, top-k, top-p, chance.
+    """
+    if noise is None:
+        return logits.argmax(dim=-1)
+    scores = logits / sampling.temperature
+    size = scores.shape[-1]
+    if not 0 < sampling.top_k < size and sampling.top_p >= 1:
+        return (scores - noise).argmax(dim=-1)
+    scores, ids = scores.topk(min(sampling.top_k or size, size))
+    if sampling.top_p < 1:
+        chance = scores.softmax(dim=-1)
+        # a token stays when those above it do not reach top_p yet; the first always stays
+        late = chance.cumsum(dim=-1) - chance >= sampling.top_p
+        scores = scores.masked_fill(late, -torch.inf)
+    best = (scores - noise.gather(-1, ids)).argmax(dim=-1, keepdim=True)
+    return ids.gather(-1, best).squeeze(-1)
