@@ -12,6 +12,10 @@ from torch import Tensor
 
 from emu_planner.model.transformer import TransformerConfig
 
+# The slots that a pass looks at are a multiple of this many: products of equal shapes recur, which
+# CPU libraries need not prepare again, and a sum rounds alike whoever computes it.
+_STEP = 64
+
 
 class ContextFullError(Exception):
     """The sequence has outgrown the cache."""
@@ -70,18 +74,23 @@ class StaticCache:
 
 
 class CacheWindow:
-    """The `Cache` of one forward pass: writes after `starts`, shows each row up to its new end."""
+    """The `Cache` of one forward pass: writes after `starts`, shows each row's first `shown` slots.
+
+    They are exactly the new tokens where no row had any, else some more than the longest row's
+    tokens: the pass must mask what its tokens may not see.
+    """
 
     def __init__(self, cache: StaticCache, rows: Sequence[int], starts: list[int], new: int) -> None:
         self.starts, self.new = starts, new
         self._cache, self._rows = cache, rows
-        self._shown = slice(rows[0], rows[-1] + 1)
-        self._end = max(starts) + new
+        self._slice = slice(rows[0], rows[-1] + 1)
+        end = max(starts) + new
+        self.shown = min(-(-end // _STEP) * _STEP, cache.capacity) if max(starts) else end
 
     def update(self, layer: int, k: Tensor, v: Tensor) -> tuple[Tensor, Tensor]:
-        """Store k, v [R, K, S, D]; return that layer's [R, K, T, D], T the longest row's end."""
+        """Store k, v [R, K, S, D]; return that layer's [R, K, shown, D]."""
         keys, values = self._cache.keys[layer], self._cache.values[layer]
         for index, (row, start) in enumerate(zip(self._rows, self.starts, strict=True)):
             keys[row, :, start : start + self.new] = k[index]
             values[row, :, start : start + self.new] = v[index]
-        return keys[self._shown, :, : self._end], values[self._shown, :, : self._end]
+        return keys[self._slice, :, : self.shown], values[self._slice, :, : self.shown]

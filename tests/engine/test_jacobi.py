@@ -175,18 +175,18 @@ def test_a_full_context_ends_after_the_same_tokens(model, scale):
     assert found == tokens_until_full(raster.generate)
 
 
-def test_truncated_tokens_may_come_again(model):
-    cache = StaticCache(model.config, rows=1, capacity=16)
-    ids = torch.arange(5, 13)[None]
+def test_tokens_taken_back_may_come_again(model):
+    branches = Branches(model, capacity=100)
+    once = branches.extend_image(range(5, 13))[:, 5:]
+    branches.retract_image(3)
+    assert branches.length == 5
+    assert torch.allclose(branches.extend_image(range(10, 13)), once, atol=1e-5)
 
-    def read(part, position):
-        return model.hidden(ids[:, part], cache=cache.append([0], ids[:, part].shape[1]), position=position)
 
-    with torch.inference_mode():
-        once = read(slice(0, 8), 0)[:, 5:]
-        cache.truncate([0], 3)
-        assert cache.lengths == [5]
-        assert torch.allclose(read(slice(5, 8), 5), once, atol=1e-5)
+def test_passes_look_at_numbers_of_slots_that_recur(model):
+    cache = StaticCache(model.config, rows=2, capacity=100)
+    # a fresh row's own tokens, a multiple of 64 that holds the longer row, all there is
+    assert [cache.append(*pass_).shown for pass_ in (([0], 10), ([0, 1], 2), ([1], 63))] == [10, 64, 100]
 
 
 def test_a_planner_with_either_decoder_makes_the_same_plan(parts, frames):
