@@ -62,6 +62,11 @@ class StaticCache:
             self.lengths[row] += new
         return CacheWindow(self, rows, starts, new)
 
+    def truncate(self, row: int, length: int) -> None:
+        """Forget what a row holds after its first `length` tokens."""
+        assert 0 <= length <= self.lengths[row], "a row cannot be cut to more than it holds"
+        self.lengths[row] = length
+
 
 class CacheWindow:
     """The `Cache` of one forward pass: writes after `starts`, shows each row up to its new end."""

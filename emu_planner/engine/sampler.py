@@ -21,7 +21,7 @@ class Sampling:
     temperature: float = 1.0
     # keep that many most likely tokens; 0: all
     top_k: int = 0
-    # of these, keep the most likely ones until their probabilities reach this sum
+    # of these, keep the most likely ones until their probabilities exceed this sum
     top_p: float = 1.0
 
     def __post_init__(self) -> None:
@@ -29,14 +29,20 @@ class Sampling:
             raise ValueError(f"{self}: expected temperature >= 0, top_k >= 0 and 0 < top_p <= 1")
 
 
-def guide(logits: Tensor, scale: float) -> Tensor:
-    """Classifier-free guidance: u + scale (c - u) of logits [2, V], conditional row first.
+def guide(logits: Tensor, scale: float, image_scale: float = 1.0) -> Tensor:
+    """Classifier-free guidance of logits [2, V] or [3, V]: rows c, u and n.
+
+    c is the whole sequence, u the one without words, n the one without words and pictures.
+    Two rows: u + scale (c - u). Three: n + image_scale (u - n) + scale (c - u).
 
     Published on log-softmax values over the whole vocabulary; on logits of any part of it the
     result differs by one constant, which no later step sees.
     """
-    conditional, unconditional = logits
-    return unconditional + scale * (conditional - unconditional)
+    conditional, unconditional, *rest = logits
+    if not rest:
+        return unconditional + scale * (conditional - unconditional)
+    (bare,) = rest
+    return bare + image_scale * (unconditional - bare) + scale * (conditional - unconditional)
 
 
 class Sampler:
@@ -61,6 +67,8 @@ class Sampler:
         scores, ids = scores.topk(kept)
         if sampling.top_p < 1:
             chance = scores.softmax(dim=0)
-            # a token stays when those above it do not reach top_p yet; the first always stays
-            scores = scores.masked_fill(chance.cumsum(0) - chance >= sampling.top_p, -torch.inf)
+            # a token stays when those above it do not exceed top_p yet; the first always stays
+            above = chance.cumsum(0).roll(1)
+            above[0] = 0
+            scores = scores.masked_fill(above > sampling.top_p, -torch.inf)
         return ids[(scores - noise[ids]).argmax()]
