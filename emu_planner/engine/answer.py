@@ -55,8 +55,9 @@ class AnswerReader:
             if row_ends or (text and count - told >= _PROGRESS_TOKENS):
                 told = count
                 yield Progress(count, self._limit)
-        yield from self._close_words()
-        if told != count or not count:
+        last = list(self._close_words())
+        yield from last
+        if last or told != count or not count:
             yield Progress(count, self._limit)
 
     def _take_text(self, token: Token) -> Iterator[Part]:

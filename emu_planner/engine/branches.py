@@ -76,7 +76,7 @@ class Branches:
             self._run([row], prompt)
         self._waiting = []
         if self._restart and tokens[0] == self._boi:
-            self._cache.truncate(2, self._restart)
+            self._cache.truncate([2], self._cache.lengths[2] - self._restart)
         return self._run(self._rows, tokens)
 
     @torch.inference_mode()

@@ -62,10 +62,11 @@ class StaticCache:
             self.lengths[row] += new
         return CacheWindow(self, rows, starts, new)
 
-    def truncate(self, row: int, length: int) -> None:
-        """Forget what a row holds after its first `length` tokens."""
-        assert 0 <= length <= self.lengths[row], "a row cannot be cut to more than it holds"
-        self.lengths[row] = length
+    def truncate(self, rows: Sequence[int], tokens: int) -> None:
+        """Forget the last `tokens` tokens of each of these rows; later ones are written over them."""
+        assert all(0 <= tokens <= self.lengths[row] for row in rows)
+        for row in rows:
+            self.lengths[row] -= tokens
 
 
 class CacheWindow:

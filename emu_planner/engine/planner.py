@@ -1,5 +1,11 @@
 """EmuPlanner: the model as a Planner. Frames to prompt, generated tokens to steps.
 
+    planner = EmuPlanner.load("nano")
+    frames = Still(Observation((Frame(rgb, camera="front"), Frame(other_rgb, camera="side"))))
+    for event in planner.plan(Task("stack the red block on the blue one"), frames):
+        if isinstance(event, StepComplete):
+            show(event.step.subgoal, event.step.keyframe)
+
 A plan runs in the caller's thread; several may run at once on one EmuPlanner. Timeouts are the
 business of whoever serves it. Knows no network, robot or simulator.
 """
@@ -16,16 +22,11 @@ from emu_planner.engine.branches import Branches
 from emu_planner.engine.cache import ContextFullError
 from emu_planner.engine.config import PlannerConfig
 from emu_planner.engine.grammar import Grammar
-from emu_planner.engine.prepack import prepack
+from emu_planner.engine.loaded import check_parts, load_parts
 from emu_planner.engine.raster import Decoding, generate
 from emu_planner.engine.reader import Clock, StepReader
 from emu_planner.engine.sampler import Sampler
-from emu_planner.model.checkpoint import (
-    CheckpointError,
-    load_transformer,
-    load_vision_tokenizer,
-    resolve,
-)
+from emu_planner.model.checkpoint import CheckpointError, resolve
 from emu_planner.model.ibq import VisionTokenizer
 from emu_planner.model.prompt import Grid, unconditional_prompt, vla_prompt
 from emu_planner.model.text import TextTokenizer
@@ -68,8 +69,13 @@ class EmuPlanner:
         self.config = config
         self.tokenizer = tokenizer
         self._model, self._vision, self._vocabulary = model, vision, tokenizer.vocabulary
-        self._check_parts()
+        check_parts(model, vision, tokenizer)
         down = vision.config.downsampling
+        if config.picture_width % down or config.picture_height % down:
+            raise CheckpointError(
+                f"the planner's picture is {config.picture_width}x{config.picture_height} px; both "
+                f"sides must be multiples of {down}"
+            )
         # (h, w) of a picture in tokens
         self.size = (config.picture_height // down, config.picture_width // down)
         self._context = config.context or model.config.max_position_embeddings
@@ -97,18 +103,8 @@ class EmuPlanner:
         if threads is not None:
             torch.set_num_threads(threads)
         folder = resolve(checkpoint)
-        try:
-            tokenizer = TextTokenizer.from_folder(folder)
-        except (FileNotFoundError, ValueError) as error:
-            raise CheckpointError(str(error)) from error
-        model = load_transformer(folder, device=device, dtype=dtype)
-        prepack(model)
-        return cls(
-            model,
-            load_vision_tokenizer(folder, device=device),
-            tokenizer,
-            PlannerConfig.from_folder(folder),
-        )
+        parts = load_parts(folder, device=device, dtype=dtype)
+        return cls(*parts, PlannerConfig.from_folder(folder))
 
     def plan(
         self,
@@ -185,21 +181,6 @@ class EmuPlanner:
         guided = decoding.guidance_scale != 1
         unconditional = unconditional_prompt(self.tokenizer, [grid]) if guided else None
         return Branches(self._model, capacity=self._context, unconditional=unconditional)
-
-    def _check_parts(self) -> None:
-        config, down = self.config, self._vision.config.downsampling
-        size, codes = self._model.config.vocab_size, self._vision.config.n_embed
-        if size < self._vocabulary.size or codes != self._vocabulary.codes:
-            raise CheckpointError(
-                f"the tokenizer files name {self._vocabulary.size} ids with {self._vocabulary.codes} "
-                f"visual codes, the transformer has {size} ids, the vision tokenizer {codes} codes; "
-                "they are not of one checkpoint"
-            )
-        if config.picture_width % down or config.picture_height % down:
-            raise CheckpointError(
-                f"the planner's picture is {config.picture_width}x{config.picture_height} px; both "
-                f"sides must be multiples of {down}"
-            )
 
 
 def _override(decoding: Decoding, asked: Generation) -> Decoding:

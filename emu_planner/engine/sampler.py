@@ -68,7 +68,5 @@ class Sampler:
         if sampling.top_p < 1:
             chance = scores.softmax(dim=0)
             # a token stays when those above it do not exceed top_p yet; the first always stays
-            above = chance.cumsum(0).roll(1)
-            above[0] = 0
-            scores = scores.masked_fill(above > sampling.top_p, -torch.inf)
+            scores = scores.masked_fill(chance.cumsum(0) - chance > sampling.top_p, -torch.inf)
         return ids[(scores - noise[ids]).argmax()]

@@ -6,6 +6,7 @@ import pytest
 import torch
 
 from emu_planner.model.ibq import VisionConfig, VisionTokenizer
+from emu_planner.model.resize import fit_area, resize_bicubic
 from tests import golden
 
 
@@ -23,13 +24,15 @@ def tokenizer() -> VisionTokenizer:
 
 
 def picture(case: dict) -> torch.Tensor:
-    """The case's image, which needs no resizing."""
-    bgr = cv2.imread(str(golden.FOLDER / case["image"]))
-    rgb = torch.from_numpy(np.ascontiguousarray(bgr[..., ::-1])).permute(2, 0, 1)[None]
-    return rgb.float() / 127.5 - 1
+    """The case's image at the published size, [1, 3, H, W] in [-1, 1]."""
+    rgb = np.ascontiguousarray(cv2.imread(str(golden.FOLDER / case["image"]))[..., ::-1])
+    height, width = fit_area(*rgb.shape[:2], case["image_area"])
+    assert [width, height] == case["resized"]
+    pixels = torch.from_numpy(resize_bicubic(rgb, height, width)).permute(2, 0, 1)[None]
+    return pixels.float() / 127.5 - 1
 
 
-# the published value files hold more pictures, which need the published resize rule first
+# image_3.png is too large to keep here
 CASES = [case for case in golden.values("ibq.json") if (golden.FOLDER / case["image"]).exists()]
 
 
@@ -43,6 +46,10 @@ def test_codes_and_pictures_are_the_published_ones(tokenizer, case):
     assert torch.allclose(decoded.mean(dim=(0, 2, 3)), torch.tensor(case["decode_mean"]), atol=1e-3)
     corner = decoded[0, :, :8, :8] if np.ndim(case["decode_corner"]) == 3 else decoded[0, 0, :8, :8]
     assert torch.allclose(corner, torch.tensor(case["decode_corner"]), atol=1e-3)
+
+
+def test_every_picture_that_is_kept_is_tried():
+    assert [case["image"] for case in CASES] == ["image_0.png", "image_1.png", "image_2.png"]
 
 
 def test_patches_keep_the_grid():
