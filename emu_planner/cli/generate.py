@@ -18,7 +18,7 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.text import Text
 
 from emu_planner.cli.generate_config import GenerateConfig, add_sampling_arguments, read_config
-from emu_planner.cli.model import choose_device, positive
+from emu_planner.cli.model import positive
 from emu_planner.cli.pictures import read_picture
 from emu_planner.cli.prompts import Prompt
 from emu_planner.engine import parts
@@ -169,8 +169,12 @@ def _load(config: GenerateConfig) -> "Generator":
     import torch
 
     from emu_planner.engine.generator import Generator
+    from emu_planner.model.checkpoint import CheckpointError
 
-    device = choose_device(config.device)
+    has_gpu = torch.cuda.is_available()
+    device = ("cuda" if has_gpu else "cpu") if config.device == "auto" else config.device
+    if device.startswith("cuda") and not has_gpu:
+        raise CheckpointError(f"device {device} is not there: torch finds no GPU; use --device cpu")
     torch.set_num_threads(config.threads)
     return Generator.load(config.checkpoint, vision=config.vision, device=device)
 

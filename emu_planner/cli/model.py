@@ -37,23 +37,16 @@ def load_planner(args: argparse.Namespace) -> "tuple[EmuPlanner, str]":
     Raises:
         CheckpointError, a ValueError: there is no such checkpoint or device.
     """
-    from emu_planner.engine.planner import EmuPlanner
-
-    device = choose_device(args.device)
-    return EmuPlanner.load(args.checkpoint, device=device, threads=args.threads), device
-
-
-def choose_device(name: str) -> str:
-    """The device called auto, cpu, cuda or cuda:N. CheckpointError, a ValueError: it is not there."""
     import torch
 
+    from emu_planner.engine.planner import EmuPlanner
     from emu_planner.model.checkpoint import CheckpointError
 
     has_gpu = torch.cuda.is_available()
-    device = ("cuda" if has_gpu else "cpu") if name == "auto" else name
+    device = ("cuda" if has_gpu else "cpu") if args.device == "auto" else args.device
     if device.startswith("cuda") and not has_gpu:
         raise CheckpointError(f"device {device} is not there: torch finds no GPU; use --device cpu")
-    return device
+    return EmuPlanner.load(args.checkpoint, device=device, threads=args.threads), device
 
 
 def positive(text: str) -> int:

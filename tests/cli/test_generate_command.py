@@ -1,6 +1,7 @@
 """`emu-planner generate` with a tiny real checkpoint that has learned one answer for each task."""
 
 import json
+import os
 import shutil
 import signal
 import subprocess
@@ -13,7 +14,7 @@ import torch
 from emu_planner.cli.main import main
 from emu_planner.cli.pictures import write_picture
 from emu_planner.story import read, unpack_picture, write
-from tests.cli.runs import start_cli
+from tests.cli.runs import ROOT, start_cli
 from tools.make_tiny_checkpoint import ANSWERS, QUESTIONS, make
 
 # the model says what it knows by heart
@@ -286,3 +287,34 @@ def test_wrong_input_needs_no_torch():
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.splitlines() == ["2", "[]"]
     assert "the prompt of story_000 is empty" in done.stderr
+
+
+def test_a_person_sees_a_bar_and_a_pipe_gets_paths_alone(tiny, tmp_path):
+    master, slave = os.openpty()
+    names = ("--checkpoint", tiny, "--output", tmp_path / "out", "--task-type", "story")
+    command = [sys.executable, "-m", "emu_planner.cli.main", "generate", *map(str, names)]
+    with subprocess.Popen(
+        [*command, "--prompt", QUESTIONS["story"], *GREEDY],
+        stdout=subprocess.PIPE,
+        stderr=slave,
+        text=True,
+        env={**os.environ, "TERM": "xterm", "COLUMNS": "120", "PYTHONPATH": str(ROOT)},
+    ) as process:
+        os.close(slave)
+        seen = b"".join(iter(lambda: read_terminal(master), b""))
+        out, _ = process.communicate(timeout=90)
+    os.close(master)
+    assert process.returncode == 0, seen
+    assert out == f"{tmp_path / 'out/proto/story_000.pb'}\n"
+    shown = seen.decode()
+    assert "story_000 (1 of 1)" in shown
+    assert "of at most" in shown
+    assert "Two blocks met." in shown
+    assert "a picture of 48x32" in shown
+
+
+def read_terminal(master):
+    try:
+        return os.read(master, 65536)
+    except OSError:  # the other side is closed
+        return b""

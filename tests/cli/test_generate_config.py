@@ -1,6 +1,8 @@
 """Settings of `generate` from flags and from files."""
 
 import argparse
+import re
+from pathlib import Path
 
 import pytest
 
@@ -159,3 +161,16 @@ def test_too_many_pictures_are_told_before_a_model_is_loaded(folder):
     config = config_of("--task-type", "x2i", "--checkpoint", "x", "--prompt", "p", *four)
     with pytest.raises(SettingError, match="story_000 has 4 pictures; the model takes at most 3"):
         config.all_prompts()
+
+
+def test_the_documented_settings_file_is_valid(folder):
+    text = (Path(__file__).parents[2] / "docs/generate.md").read_text()
+    (example,) = re.findall(r"```yaml\n(.*?)```", text, re.DOTALL)
+    (folder / "astronaut.png").touch()
+    config = config_of("--config", written(folder, example))
+    assert config.settings(SETTINGS["story"]).aspect_ratio == "16:9"
+    assert [len(prompt.images) for prompt in config.all_prompts()] == [0, 1]
+    flags = set(re.findall(r" (--[a-z][a-z-]+)", text)) - {"--video", "--help"}
+    parser = argparse.ArgumentParser()
+    add_arguments(parser)
+    assert flags <= {flag for action in parser._actions for flag in action.option_strings}

@@ -1,6 +1,7 @@
 """Story files: the published bytes, an independent reader of the published schema, broken files."""
 
 import os
+import random
 
 import numpy as np
 import pytest
@@ -20,7 +21,9 @@ from emu_planner.story import (
     unpack_picture,
     write,
 )
+from emu_planner.story.codec import from_bytes
 from emu_planner.story.files import replace_file
+from emu_planner.story.layout import lay_out
 from tests.golden import FOLDER
 
 GOLDEN = FOLDER / "story.pb"
@@ -266,3 +269,16 @@ def test_a_file_is_as_open_to_others_as_any_other(tmp_path):
     (tmp_path / "plain").write_bytes(b"")
     replace_file(tmp_path / "ours", b"")
     assert (tmp_path / "ours").stat().st_mode == (tmp_path / "plain").stat().st_mode
+
+
+def test_damaged_bytes_are_a_story_or_an_error_in_words_and_nothing_else():
+    whole, chance, told = GOLDEN.read_bytes(), random.Random(0), 0
+    for _ in range(300):
+        data = bytearray(whole)
+        for _ in range(chance.choice((1, 3, 20))):
+            data[chance.randrange(len(data))] = chance.randrange(256)
+        try:
+            told += sum(item.is_picture and item.image is None for item in lay_out(from_bytes(bytes(data))))
+        except StoryError:
+            told += 1
+    assert told > 100
