@@ -115,6 +115,7 @@ class Generator:
         decoding = _decoding(settings)
         v = self.tokenizer.vocabulary
         tokens = generate(
+            # the other rows' prompts lack words, and their answers too: row 0 is the longest
             self._branches(settings, grids, capacity=len(prompt) + limit),
             Grammar(v, size, same_size=same_size),
             Sampler(seed, self._model.lm_head.weight.device),

@@ -122,8 +122,8 @@ class Settings:
         most = MAX_AREA // PIXELS_PER_TOKEN**2
         if not 1 <= height * width <= most:
             raise RequestError(
-                f"a picture of {height}*{width} tokens has {height * width}; expected 1 to {most} "
-                f"({PIXELS_PER_TOKEN} px a token, at most 2048 x 2048 px)"
+                f"the size {self.aspect_ratio!r} at an image_area of {self.image_area} px is "
+                f"{height}*{width}, {height * width} tokens; expected 1 to {most} (2048 x 2048 px)"
             )
         return height, width
 

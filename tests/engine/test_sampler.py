@@ -42,6 +42,11 @@ def test_truncation(sampling, kept):
     assert set(draw(sampling, 500).tolist()) == kept
 
 
+def test_a_token_at_exactly_top_p_keeps_the_next_one_as_published():
+    assert set(draw(Sampling(top_p=0.5), 200, logits=torch.zeros(2)).tolist()) == {0, 1}
+    assert set(draw(Sampling(top_p=0.49), 200, logits=torch.zeros(2)).tolist()) == {0}
+
+
 def test_greedy_takes_the_most_likely_and_no_chance():
     assert set(draw(Sampling(temperature=0.0), 20).tolist()) == {0}
     assert set(draw(Sampling(top_k=1), 20).tolist()) == {0}

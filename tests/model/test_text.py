@@ -4,8 +4,10 @@ import json
 import os
 from pathlib import Path
 
+import numpy as np
 import pytest
 
+from emu_planner.model.prompt import TEMPLATES, conditional_prompt, image_tokens, unconditional_prompt
 from emu_planner.model.text import TextTokenizer, train_bpe, write_folder
 from tests import golden
 
@@ -47,6 +49,25 @@ def test_published_golden_values(full, case):
 def test_published_prompts(full, case):
     assert full.encode(case["prompt"]) == case["prompt_ids"]
     assert full.encode(case["unc_prompt"]) == case["unc_prompt_ids"]
+
+
+@needs_vocabulary
+def test_a_published_prompt_from_its_words_and_codes(full):
+    t2i, vla, *_ = golden.values("generation.json")
+    boi = full.vocabulary.boi
+    assert [*conditional_prompt(full, TEMPLATES["t2i"], "a red cube"), boi] == t2i["prompt_ids"]
+    assert unconditional_prompt(full) == t2i["unc_prompt_ids"]
+    grid = np.array(golden.values("ibq.json")[0]["token_ids"])
+    answer = [*full.encode_plain("Grasp the red block."), boi]
+    prompt = conditional_prompt(full, TEMPLATES["vla"], "stack the blocks", [grid])
+    assert prompt + answer == vla["prompt_ids"]
+    assert unconditional_prompt(full, [grid]) == vla["unc_prompt_ids"]
+
+
+@needs_vocabulary
+@pytest.mark.parametrize("case", golden.values("ibq.json"), ids=lambda case: case["image"])
+def test_published_image_strings(full, case):
+    assert image_tokens(full.vocabulary, np.array(case["token_ids"])) == case["image_string_ids"]
 
 
 @needs_vocabulary
