@@ -8,27 +8,24 @@ import argparse
 import itertools
 import sys
 from collections.abc import Sequence
-from contextlib import nullcontext
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from rich.console import Console
-from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
-from rich.text import Text
+import numpy as np
+from numpy.typing import NDArray
 
 from emu_planner.cli.generate_config import GenerateConfig, add_sampling_arguments, read_config
+from emu_planner.cli.generate_progress import Shown, shorten
 from emu_planner.cli.model import positive
 from emu_planner.cli.pictures import read_picture
 from emu_planner.cli.prompts import Prompt
 from emu_planner.engine import parts
-from emu_planner.engine.request import SETTINGS, Request
+from emu_planner.engine.request import SETTINGS, Request, RequestError
 from emu_planner.story import Draft, StoryError, read, write
 
 if TYPE_CHECKING:
     from emu_planner.engine.generator import Generator
-
-_MOST_SHOWN = 100  # letters of a story's words beside its progress
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -131,7 +128,7 @@ def plan_work(config: GenerateConfig) -> Work:
         question = read(path).question
         if question != prompt.words:
             raise StoryError(
-                f"{path} is there, but answers {_shorten(question)!r} instead of {_shorten(prompt.words)!r}; "
+                f"{path} is there, but answers {shorten(question)!r} instead of {shorten(prompt.words)!r}; "
                 "choose another --output, or --overwrite it"
             )
     return Work(folder, left, len(prompts) - len(left))
@@ -150,13 +147,13 @@ def collect(part: parts.Part, draft: Draft) -> str:
     """Put a part into the draft; returns what to tell a person who waits, nothing for progress."""
     if isinstance(part, parts.GlobalThought):
         draft.think(part.text)
-        return f"thought: {_shorten(part.text)}"
+        return f"thought: {shorten(part.text)}"
     if isinstance(part, parts.Words):
         draft.tell(part.text)
-        return _shorten(part.text)
+        return shorten(part.text)
     if isinstance(part, parts.ImageThought):
         draft.think_of_picture(part.text)
-        return f"thought: {_shorten(part.text)}"
+        return f"thought: {shorten(part.text)}"
     if isinstance(part, parts.Picture):
         draft.draw(part.rgb)
         height, width = part.rgb.shape[:2]
@@ -188,14 +185,13 @@ def _generate_all(generator: "Generator", config: GenerateConfig, work: Work) ->
     failed = 0
     # of the checkpoint where it has its own, else of the task
     settings = config.settings(generator.settings[config.task_type])
-    shown = _Shown(work.finished, work.finished + len(work.prompts))
+    shown = Shown(work.finished, work.finished + len(work.prompts))
     with shown:
         for prompt in work.prompts:
             try:
-                images = tuple(read_picture(image) for image in prompt.images)
-                request = Request(config.task_type, prompt.words, images, settings)
+                request = Request(config.task_type, prompt.words, _look(prompt), settings)
                 draft = _generate(generator, request, config.seed + prompt.index, prompt.name, shown)
-            except (ValueError, ContextFullError, torch.OutOfMemoryError) as error:
+            except (RequestError, StoryError, ContextFullError, torch.OutOfMemoryError) as error:
                 shown.say(f"{prompt.name} cannot be made: {error}")
                 failed += 1
                 continue
@@ -204,7 +200,15 @@ def _generate_all(generator: "Generator", config: GenerateConfig, work: Work) ->
     return failed
 
 
-def _generate(generator: "Generator", request: Request, seed: int, name: str, shown: "_Shown") -> Draft:
+def _look(prompt: Prompt) -> tuple[NDArray[np.uint8], ...]:
+    """The prompt's pictures. RequestError: one cannot be read."""
+    try:
+        return tuple(read_picture(image) for image in prompt.images)
+    except ValueError as error:
+        raise RequestError(str(error)) from error
+
+
+def _generate(generator: "Generator", request: Request, seed: int, name: str, shown: Shown) -> Draft:
     draft = Draft(request.prompt, request.images)
     assert request.settings is not None
     shown.begin(name, request.settings.max_new_tokens)
@@ -212,7 +216,7 @@ def _generate(generator: "Generator", request: Request, seed: int, name: str, sh
     for part in generator.generate(request, seed=seed):
         if isinstance(part, parts.Progress):
             ended = part
-            shown.advance(part)
+            shown.advance(part.tokens, part.limit)
         elif words := collect(part, draft):
             shown.tell(words)
     if ended.tokens >= ended.limit:
@@ -220,66 +224,6 @@ def _generate(generator: "Generator", request: Request, seed: int, name: str, sh
     if not draft.story().clips:
         shown.say(f"{name} is empty: the model ended after {ended.tokens} tokens without words or a picture")
     return draft
-
-
-class _Shown:
-    """What a person sees on stderr while it goes on: bars on a terminal, a line a story elsewhere."""
-
-    def __init__(self, finished: int, total: int) -> None:
-        self._console = Console(stderr=True, highlight=False)
-        self._number, self._total = finished, total
-        columns: list[Any] = [
-            TextColumn("{task.description}", markup=False),
-            BarColumn(),
-            TextColumn("{task.completed:.0f} of at most {task.total:.0f} tokens, {task.fields[rate]}"),
-            TimeElapsedColumn(),
-        ]
-        # rich would send what is printed to stdout to its own console; a file's content is not for it
-        redirect = sys.stdout.isatty()
-        bars = Progress(*columns, console=self._console, redirect_stdout=redirect)
-        self._bars = bars if self._console.is_terminal else None
-        self._bar: Any = None
-
-    def __enter__(self) -> "_Shown":
-        self._context: Any = self._bars or nullcontext()
-        self._context.__enter__()
-        return self
-
-    def __exit__(self, *error: object) -> None:
-        self._context.__exit__(*error)
-
-    def begin(self, name: str, limit: int) -> None:
-        """A story of at most `limit` tokens begins."""
-        self._number += 1
-        title = f"{name} ({self._number} of {self._total})"
-        if self._bars is None:
-            self.say(title)
-            return
-        if self._bar is not None:
-            self._bars.remove_task(self._bar)
-        self._bar = self._bars.add_task(title, total=limit, rate="")
-
-    def advance(self, progress: parts.Progress) -> None:
-        """It has that many tokens."""
-        if self._bars is not None:
-            speed = self._bars.tasks[0].speed
-            rate = "" if speed is None else f"{speed:.1f} a second"
-            self._bars.update(self._bar, completed=progress.tokens, total=progress.limit, rate=rate)
-
-    def tell(self, words: str) -> None:
-        """Part of a story, for who watches."""
-        if self._bars is not None:
-            self._console.print(Text(f"  {words}", style="dim"))
-
-    def say(self, words: str) -> None:
-        """Something to know about a story."""
-        self._console.print(Text(f"emu-planner generate: {words}"), soft_wrap=True)
-
-
-def _shorten(text: str) -> str:
-    """One line of a text, for a message."""
-    words = " ".join(text.split())
-    return words if len(words) <= _MOST_SHOWN else words[: _MOST_SHOWN - 3] + "..."
 
 
 def _say(words: str) -> None:

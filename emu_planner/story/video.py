@@ -120,7 +120,7 @@ def draw_cards(title: str, text: str, size: tuple[int, int]) -> Iterator[tuple[B
     margin, letter = width // 12, max(18, height // 24)
     line = round(letter * 1.6)
     font = cv2.FontFace("uni")  # the one of OpenCV's own that also writes Chinese
-    lines = wrap(text, width - 2 * margin, font, letter)
+    lines = wrap(_clean(text), width - 2 * margin, font, letter)
     room = max(1, (height - 3 * margin) // line)
     for begin in range(0, len(lines), room):
         part = lines[begin : begin + room]
@@ -153,6 +153,11 @@ def wrap(text: str, width: int, font: Any, letter: int) -> list[str]:
                     row += sign
         lines.append(row)
     return lines
+
+
+def _clean(text: str) -> str:
+    """The text without signs that steer: OpenCV ends a line at a NUL."""
+    return "".join(sign if sign.isprintable() or sign == "\n" else " " for sign in text)
 
 
 def _width(text: str, font: Any, letter: int) -> int:

@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 import torch
 
+from emu_planner.cli.generate_progress import shorten
 from emu_planner.cli.main import main
 from emu_planner.cli.pictures import write_picture
 from emu_planner.story import read, unpack_picture, write
@@ -157,6 +158,20 @@ def test_a_seed_decides(generate, tmp_path):
     assert first != other
 
 
+def test_each_prompt_has_a_seed_of_its_own(generate, tmp_path):
+    path = tmp_path / "same.json"
+    path.write_text(json.dumps(dict.fromkeys("ab", "tell of two")))
+    words = ("--task-type", "story", "--prompts", path, "--size", "2*3", "--max-new-tokens", 60)
+    first, second = (read(line) for line in generate(*words)[1])
+    assert first.question == second.question
+    assert first != second
+    # the second is what its own seed gives
+    (alone,) = generate(
+        *words[:2], "--prompt", "tell of two", *words[4:], "--seed", 6667, output=tmp_path / "b"
+    )[1]
+    assert read(alone) == second
+
+
 def test_a_file_that_answers_another_question_is_not_taken_for_the_answer(generate, many, tmp_path):
     generate(*many)
     path = tmp_path / "out/proto/story_000.pb"
@@ -224,6 +239,11 @@ def test_a_folder_that_cannot_be_written_is_told(generate, tmp_path):
     status, _, err = generate("--task-type", "t2i", "--prompt", "x", *GREEDY, output=tmp_path / "file")
     assert status == 2
     assert "file" in err
+
+
+def test_what_a_model_writes_cannot_steer_a_terminal():
+    assert shorten("a\x1b[2J\n  b\u202e\t\u4e24\u4e2a") == "a [2J b \u4e24\u4e2a"
+    assert shorten("x" * 300) == "x" * 97 + "..."
 
 
 def start(tiny, folder, prompts, *words):

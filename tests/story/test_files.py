@@ -265,6 +265,17 @@ def test_a_failed_write_leaves_the_old_file(tmp_path, monkeypatch):
     assert [child.name for child in tmp_path.iterdir()] == ["x.pb"]
 
 
+def test_a_file_is_replaced_and_not_overwritten(tmp_path):
+    path = tmp_path / "x.pb"
+    write(path, Story(question="old"))
+    with path.open("rb") as reader:
+        write(path, Story(question="new"))
+        # who had the old file open still reads it whole
+        assert from_bytes(reader.read()).question == "old"
+    assert read(path).question == "new"
+    assert [child.name for child in tmp_path.iterdir()] == ["x.pb"]
+
+
 def test_a_file_is_as_open_to_others_as_any_other(tmp_path):
     (tmp_path / "plain").write_bytes(b"")
     replace_file(tmp_path / "ours", b"")

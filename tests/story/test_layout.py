@@ -209,6 +209,14 @@ def test_long_words_stay_longer_and_go_on_on_another_card():
             assert box[0] + box[2] <= 300
 
 
+def test_signs_that_steer_do_not_end_a_card():
+    if not hasattr(cv2, "FontFace"):
+        pytest.skip("text in videos needs OpenCV 5")
+    ((steered, _),) = draw_cards("Step 1", "a\0b\x1b\tc\nd", (960, 720))
+    ((plain, _),) = draw_cards("Step 1", "a b  c\nd", (960, 720))
+    np.testing.assert_array_equal(steered, plain)
+
+
 def test_a_video_s_settings_are_checked():
     with pytest.raises(ValueError, match="fps is 0"):
         VideoConfig(fps=0)
