@@ -104,8 +104,11 @@ class Generator:
             stop: when requested, the stream ends soon; an unfinished picture is dropped.
 
         Raises:
-            RequestError: at once, before any part: the prompt or the picture asked for has no room.
+            RequestError: at once, before any part: the prompt or the picture asked for has no room,
+                or the seed is out of range.
         """
+        if not 0 <= seed < 2**64:
+            raise RequestError(f"the seed is {seed}; expected 0 to 2^64 - 1")
         stop = stop or Stop()
         settings = request.settings or self.settings[request.task]
         grids = [self._look(image, settings.image_area) for image in request.images]

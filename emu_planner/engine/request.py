@@ -64,8 +64,9 @@ class Settings:
 
     # pixels that a reference picture is resized to, and that a named aspect ratio is scaled to
     image_area: int = 518400
-    # size of every picture: "auto", a name of ASPECT_RATIOS, or "h*w" in tokens; auto is the size
-    # of the reference picture, else the model's choice
+    # size of every picture: "auto", a name of ASPECT_RATIOS, or "h*w" in tokens (published:
+    # target_height, target_width); auto is the size of the reference picture, else the model's
+    # choice of two digits a side
     aspect_ratio: str = "auto"
     # one size for all pictures of an answer; None, as published: unless there are several references
     force_same_image_size: bool | None = None
@@ -128,7 +129,9 @@ class Settings:
         return height, width
 
 
-# The published example of each task. Published for the first five; vla has the defaults.
+# The published example of each task; none was published for vla, which has the defaults. For
+# classifier_free_guidance the authors recommend 3 where text and pictures alternate, for t2i and x2i
+# 2 with Emu3.5 and 5 with Emu3.5-Image.
 SETTINGS: Mapping[str, Settings] = MappingProxyType(
     {
         "t2i": Settings(

@@ -324,6 +324,12 @@ def test_a_prompt_without_room_is_refused_at_once(generator):
         generator.generate(Request("x2i", "go", (REFERENCE,), many))
 
 
+def test_a_seed_out_of_range_is_refused(generator):
+    for seed in (-1, 2**64):
+        with pytest.raises(RequestError, match=rf"the seed is {seed}; expected 0 to 2\^64 - 1"):
+            generator.generate(Request("story", PROMPT, (), GREEDY), seed=seed)
+
+
 def test_a_picture_without_room_is_refused_at_once(generator):
     for changes, words in (
         ({"aspect_ratio": "40*40"}, r"40\*40 tokens takes 1647; the answer has room for \d+ .*context 700"),
