@@ -23,6 +23,7 @@ from emu_planner.story.errors import StoryError
 from emu_planner.story.images import measure, pack_picture, unpack_picture
 from emu_planner.story.nouns import Image, ImageFormat, Story
 
+_QUESTION = "000_question.txt"
 # what a story's folder may hold of ours; nothing else is ever removed
 _OURS = re.compile(
     r"\d{3,}_(question|global_cot|text)\.txt|\d{3,}_reference_image\.png"
@@ -75,7 +76,7 @@ def lay_out(story: Story) -> Iterator[Item]:
 
     Every picture is decoded, to see whether it can be, and let go: many large ones fit into memory.
     """
-    yield Item(Kind.QUESTION, "000_question.txt", text=story.question)
+    yield Item(Kind.QUESTION, _QUESTION, text=story.question)
     for index, meta in enumerate(story.reference_images):
         if meta.image is not None:
             yield _show_picture(Kind.REFERENCE, f"{index:03d}_reference_image.png", 0, meta.image)
@@ -105,7 +106,12 @@ def write_item(item: Item, folder: Path) -> None:
 
 
 def remove_old(folder: Path) -> None:
-    """Remove what an earlier call wrote into the folder, so that no part of another story stays."""
+    """Remove what an earlier call wrote into the folder, so that no part of another story stays.
+
+    A folder without a question was not written by one, and keeps what it has.
+    """
+    if not (folder / _QUESTION).is_file():
+        return
     for path in folder.iterdir():
         if _OURS.fullmatch(path.name) and path.is_file():
             path.unlink()

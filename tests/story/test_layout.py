@@ -108,6 +108,12 @@ def test_only_our_own_files_are_removed(tmp_path):
     assert sorted(path.name for path in tmp_path.iterdir()) == sorted([*others, "002_text.txt"])
 
 
+def test_a_folder_without_a_story_keeps_what_it_has(tmp_path):
+    (tmp_path / "video.mp4").touch()
+    remove_old(tmp_path)
+    assert [path.name for path in tmp_path.iterdir()] == ["video.mp4"]
+
+
 def test_a_thumbnail_keeps_the_shape():
     item = next(item for item in lay_out(make_story()) if item.kind is Kind.PICTURE)
     assert thumbnail(item).shape == (32, 48, 3)
@@ -235,7 +241,10 @@ def test_a_browser_shows_every_picture_of_the_page(tmp_path):
     (tmp_path / "probe.html").write_text(probe)
     words = ("--headless", "--no-sandbox", "--disable-gpu", f"--user-data-dir={tmp_path / 'profile'}")
     command = [browser, *words, "--dump-dom", (tmp_path / "probe.html").as_uri()]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=100, check=False)
+    try:
+        done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+    except subprocess.TimeoutExpired:
+        pytest.skip("the browser does not answer here")
     if "<title>" not in done.stdout:
         pytest.skip(f"the browser does not start here: {done.stderr[-200:]}")
     assert "<title>" + " ".join(["48x32"] * 5) + "</title>" in done.stdout
