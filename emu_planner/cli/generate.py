@@ -50,6 +50,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--vision", metavar="FOLDER|HUB-ID", help="the vision tokenizer, where it lies apart from the model"
     )
     parser.add_argument(
+        "--tokenizer", metavar="FOLDER|HUB-ID", help="the text tokenizer's files, where they lie apart"
+    )
+    parser.add_argument(
         "--output", metavar="DIR", help="stories become DIR/proto/NAME.pb (default: outputs/CHECKPOINT/TASK)"
     )
     parser.add_argument(
@@ -175,6 +178,7 @@ def _load(config: GenerateConfig) -> "Generator":
         return Generator.load(
             config.checkpoint,
             vision=config.vision,
+            tokenizer=config.tokenizer,
             device=devices[0] if len(devices) == 1 else devices,
             progress=progress,
         )

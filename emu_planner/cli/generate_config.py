@@ -21,6 +21,7 @@ SAMPLING: Mapping[str, Any] = MappingProxyType(get_type_hints(Settings))
 _PUBLISHED = {
     "model_path": "checkpoint",
     "vq_path": "vision",
+    "tokenizer_path": "tokenizer",
     "save_path": "output",
     "hf_device": "device",
     "vq_device": "device",
@@ -41,9 +42,10 @@ class GenerateConfig:
 
     # what kind of story; one of SETTINGS
     task_type: str = ""
-    # the model and, where it lies apart, the vision tokenizer: folders or hub ids
+    # the model and, where they lie apart, its vision and text tokenizer: folders or hub ids
     checkpoint: str = ""
     vision: str | None = None
+    tokenizer: str | None = None
     # one prompt with its pictures...
     prompt: str | None = None
     image: tuple[str, ...] = ()
