@@ -93,12 +93,12 @@ class Generator:
             CheckpointError: see resolve, load_transformer and load_vision_tokenizer.
         """
         folder = resolve(checkpoint)
-        parts = load_parts(
-            folder, vision=vision, tokenizer=tokenizer, device=device, dtype=dtype, progress=progress
-        )
         settings = dict(SETTINGS)
         if (folder / FILE).is_file():
             settings["vla"] = _settings_of(PlannerConfig.from_folder(folder))
+        parts = load_parts(
+            folder, vision=vision, tokenizer=tokenizer, device=device, dtype=dtype, progress=progress
+        )
         return cls(*parts, settings=settings)
 
     def generate(self, request: Request, *, seed: int = SEED, stop: Stop | None = None) -> Iterator[Part]:
