@@ -62,14 +62,9 @@ def load_planner(args: argparse.Namespace) -> "tuple[EmuPlanner, str]":
     Raises:
         CheckpointError, a ValueError: there is no such checkpoint or device.
     """
-    import torch
-
     from emu_planner.engine.planner import EmuPlanner
-    from emu_planner.model.checkpoint import resolve, stored_bytes
 
-    count = torch.cuda.device_count() if torch.cuda.is_available() else 0
-    free = [torch.cuda.mem_get_info(index)[0] for index in range(count)]
-    devices = choose_devices(args.device, free, lambda: stored_bytes(resolve(args.checkpoint)))
+    devices = find_devices(args.device, args.checkpoint)
     with loading_bar(Console(stderr=True)) as progress:
         planner = EmuPlanner.load(
             args.checkpoint,
@@ -80,6 +75,17 @@ def load_planner(args: argparse.Namespace) -> "tuple[EmuPlanner, str]":
             progress=progress,
         )
     return planner, ",".join(devices)
+
+
+def find_devices(asked: str, checkpoint: str) -> list[str]:
+    """The devices of this machine that --device means for a checkpoint. Errors as of load_planner."""
+    import torch
+
+    from emu_planner.model.checkpoint import resolve, stored_bytes
+
+    count = torch.cuda.device_count() if torch.cuda.is_available() else 0
+    free = [torch.cuda.mem_get_info(index)[0] for index in range(count)]
+    return choose_devices(asked, free, lambda: stored_bytes(resolve(checkpoint)))
 
 
 def choose_devices(asked: str, free: Sequence[int], needed: Callable[[], int]) -> list[str]:
