@@ -143,7 +143,8 @@ class _ImageStep:
     ) -> list[int]:
         """The ids of the codes after hidden states [rows, W, width]."""
         rows = branches.logits(hidden, choice.first, choice.stop)
-        logits = guide(rows, decoding.guidance_scale) if branches.guided else rows[0]
+        guided = branches.guided
+        logits = guide(rows, decoding.guidance_scale, decoding.image_guidance_scale) if guided else rows[0]
         # one place after another, so that each has the noise that the raster decoder gives it
         while len(self._noise) < len(logits):
             drawn = sampler.noise(logits[0], decoding.image)

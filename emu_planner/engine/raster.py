@@ -24,6 +24,8 @@ class Decoding:
     image: Sampling = field(default=Sampling())
     # classifier-free guidance of visual codes; 1: none
     guidance_scale: float = 1.0
+    # weight of the reference images, where the branches have a row without them
+    image_guidance_scale: float = 1.0
 
 
 @dataclass(frozen=True)
@@ -111,7 +113,7 @@ def _choose(
     """The next token and, for text, its log-probability before temperature and truncation."""
     guided = phase is Phase.IMAGE and branches.guided
     rows = branches.logits(hidden if guided else hidden[:1], choice.first, choice.stop)
-    logits = guide(rows, decoding.guidance_scale) if guided else rows[0]
+    logits = guide(rows, decoding.guidance_scale, decoding.image_guidance_scale) if guided else rows[0]
     for token in choice.forbidden:
         logits[token - choice.first] = -torch.inf
     index = sampler.pick(logits, decoding.text if phase is Phase.TEXT else decoding.image)
