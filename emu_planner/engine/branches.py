@@ -15,6 +15,10 @@ from torch import Tensor
 from emu_planner.engine.cache import StaticCache
 from emu_planner.model.transformer import Transformer
 
+# The slots that a pass looks at are a multiple of this many: products of equal shapes recur, which
+# CPU libraries need not prepare again, and a sum rounds alike in passes over one token and many.
+_SLOTS = 64
+
 
 class Branches:
     """Model, cache and rows of one generation.
@@ -108,9 +112,9 @@ class Branches:
         self.passes += 1
         device, new = self._device, len(tokens)
         ids = torch.tensor([tokens], device=device).expand(len(rows), -1)
-        window = self._cache.append(rows, new)
-        if max(window.starts) == 0:
-            return self._model.hidden(ids, cache=window)
+        if not any(self._cache.lengths[row] for row in rows):
+            return self._model.hidden(ids, cache=self._cache.append(rows, new))
+        window = self._cache.append(rows, new, multiple_of=_SLOTS)
         starts = window.starts[:1] if len(set(window.starts)) == 1 else window.starts
         positions = torch.tensor(starts, device=device)[:, None] + torch.arange(new, device=device)
         mask = torch.arange(window.shown, device=device) <= positions[:, None, :, None]

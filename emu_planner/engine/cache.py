@@ -12,10 +12,6 @@ from torch import Tensor
 
 from emu_planner.model.transformer import TransformerConfig
 
-# The slots that a pass looks at are a multiple of this many: products of equal shapes recur, which
-# CPU libraries need not prepare again, and a sum rounds alike whoever computes it.
-_STEP = 64
-
 
 class ContextFullError(Exception):
     """The sequence has outgrown the cache."""
@@ -51,10 +47,11 @@ class StaticCache:
         self.capacity = capacity
         self.lengths = [0] * rows
 
-    def append(self, rows: Sequence[int], new: int) -> "CacheWindow":
+    def append(self, rows: Sequence[int], new: int, *, multiple_of: int = 1) -> "CacheWindow":
         """Where one forward pass puts `new` tokens of each of these adjacent rows.
 
-        The rows' lengths grow at once; the pass must follow.
+        The rows' lengths grow at once; the pass must follow. It sees the slots up to the longest
+        row's new end, or on to the next multiple of `multiple_of`; it must mask those beyond.
 
         Raises:
             ContextFullError: a row has no room for them; nothing has changed.
@@ -64,7 +61,8 @@ class StaticCache:
             raise ContextFullError(f"{max(starts)} + {new} tokens exceed the context of {self.capacity}")
         for row in rows:
             self.lengths[row] += new
-        return CacheWindow(self, rows, starts, new)
+        shown = -(-(max(starts) + new) // multiple_of) * multiple_of
+        return CacheWindow(self, rows, starts, new, min(shown, self.capacity))
 
     def truncate(self, rows: Sequence[int], tokens: int) -> None:
         """Forget the last `tokens` tokens of each of these rows; later ones are written over them."""
@@ -74,18 +72,14 @@ class StaticCache:
 
 
 class CacheWindow:
-    """The `Cache` of one forward pass: writes after `starts`, shows each row's first `shown` slots.
+    """The `Cache` of one forward pass: writes after `starts`, shows each row's first `shown` slots."""
 
-    They are exactly the new tokens where no row had any, else some more than the longest row's
-    tokens: the pass must mask what its tokens may not see.
-    """
-
-    def __init__(self, cache: StaticCache, rows: Sequence[int], starts: list[int], new: int) -> None:
-        self.starts, self.new = starts, new
+    def __init__(
+        self, cache: StaticCache, rows: Sequence[int], starts: list[int], new: int, shown: int
+    ) -> None:
+        self.starts, self.new, self.shown = starts, new, shown
         self._cache, self._rows = cache, rows
         self._slice = slice(rows[0], rows[-1] + 1)
-        end = max(starts) + new
-        self.shown = min(-(-end // _STEP) * _STEP, cache.capacity) if max(starts) else end
 
     def update(self, layer: int, k: Tensor, v: Tensor) -> tuple[Tensor, Tensor]:
         """Store k, v [R, K, S, D]; return that layer's [R, K, shown, D]."""
