@@ -137,8 +137,8 @@ by how much.
 
 
 def _make_command(run: Run, folder: str) -> str:
-    first, count = run.settings["first_seed"], run.settings["episodes"]
-    return f"emu-planner data sim --out {folder} --episodes {count} --first-seed {first}"
+    options = " ".join(f"--{name.replace('_', '-')} {value}" for name, value in run.settings.items())
+    return f"emu-planner data sim --out {folder} {options}"
 
 
 def _sorted(counter: Counter[str]) -> dict[str, int]:

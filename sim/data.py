@@ -5,7 +5,7 @@
 A shard is two files: shard-XXXXX.frames, the pictures as PNG one after the other, and
 shard-XXXXX.jsonl, one record a line with the offsets. The .jsonl appears last and whole, so a
 reader may begin while the writer works, and a writer that is started again goes on where it was.
-Shard k holds the seeds first + k * 200 onwards; families take turns by seed.
+Shard k holds the seeds first + k * 50 onwards; families take turns by seed.
 """
 
 import argparse
@@ -31,7 +31,8 @@ from sim.state import SymbolicState
 from sim.tasks import FAMILIES, ROBOT
 from sim.world import World
 
-SHARD_SEEDS = 200
+SHARD_SEEDS = 50
+_COUNTS = "counts.json"  # written last
 
 
 @dataclass(frozen=True)
@@ -77,10 +78,22 @@ class EpisodeReader:
             raise ValueError(f"{self.folder} is no folder; write episodes there with sim.data")
 
     def __iter__(self) -> Iterator[Record]:
-        for path in sorted(self.folder.glob("shard-*.jsonl")):
-            with path.open(encoding="ascii") as lines:
-                for line in lines:
-                    yield _from_json(path.stem, json.loads(line))
+        for shard in self.shards():
+            yield from self.records(shard)
+
+    def shards(self) -> list[str]:
+        """Names of the finished shards, in order."""
+        return sorted(path.stem for path in self.folder.glob("shard-*.jsonl"))
+
+    @property
+    def finished(self) -> bool:
+        """Whether the writer has written all that it was asked for."""
+        return (self.folder / _COUNTS).exists()
+
+    def records(self, shard: str) -> list[Record]:
+        """The records of one shard, in order."""
+        with (self.folder / f"{shard}.jsonl").open(encoding="ascii") as lines:
+            return [_from_json(shard, json.loads(line)) for line in lines]
 
     def frame(self, record: Record, index: int) -> NDArray[np.uint8]:
         """Picture before step `index` of the record (the last: at its end), [192, 384, 3] uint8 RGB."""
@@ -148,7 +161,7 @@ def write(
             counts["dropped"] += seeds - written
             rate = counts["seeds"] / (time.monotonic() - began)
             log(f"{name}: {written} of {seeds}; {counts['seeds']}/{episodes} seeds, {rate:.1f} a second")
-    (folder / "counts.json").write_text(json.dumps(counts) + "\n", encoding="ascii")
+    (folder / _COUNTS).write_text(json.dumps(counts) + "\n", encoding="ascii")
     return counts
 
 

@@ -13,8 +13,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from sim import data, digest
+from sim import digest
 from sim.camera import VIEWS
+from sim.data import decode_png
 
 Line = dict[str, Any]
 Picture = NDArray[np.uint8]
@@ -109,7 +110,7 @@ class Shard:
         if len(content) != line["frames"][index][1]:
             raise DamageError(f"{where}: {self.frames_path.name} is cut there")
         try:
-            picture = data.decode_png(content)
+            picture = decode_png(content)
         except ValueError as error:
             raise DamageError(f"{where}: {error}") from error
         if "sha256" in line and digest.of_picture(picture) != line["sha256"]["pictures"][index]:
@@ -139,6 +140,14 @@ class Run:
     # what came of it, from counts.json
     counts: dict[str, int]
     shards: tuple[Shard, ...]
+
+    def check_count(self) -> None:
+        """Raise DamageError where a shard or a line is lost: there are fewer records than were written."""
+        there = sum(len(shard.texts()) for shard in self.shards)
+        if there != self.counts["written"]:
+            raise DamageError(
+                f"{there} records in {self.folder}, but counts.json says {self.counts['written']}"
+            )
 
     def fingerprint(self) -> str:
         """Hex digest of the settings and of every line; two runs with the same records share it."""
@@ -173,11 +182,10 @@ def open_run(folder: str | Path) -> Run:
         raise ValueError(
             f"the run in {path} is not finished; the same `emu-planner data sim` goes on with it"
         )
-    count = -(-int(settings["episodes"]) // data.SHARD_SEEDS)
-    shards = tuple(Shard(path, index) for index in range(count))
-    if lost := [shard.name for shard in shards if not shard.lines_path.exists()]:
-        raise DamageError(f"{path} lacks {lost}; the same `emu-planner data sim` writes them again")
     counts = _read_json(path / "counts.json", "seeds", "written", "dropped")
+    shards = tuple(Shard(path, index) for index in range(len(list(path.glob("shard-*.jsonl")))))
+    if lost := [shard.name for shard in shards if not shard.lines_path.exists()]:
+        raise DamageError(f"{path} lacks {lost[0]}; the same `emu-planner data sim` writes it again")
     return Run(path, settings, counts, shards)
 
 

@@ -7,7 +7,7 @@ shard and the record, and the check goes on.
 import contextlib
 import multiprocessing
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 
@@ -50,17 +50,20 @@ def verify(
         raise ValueError(f"sample {sample} and workers {workers}; expected 0 or more, and 1 or more")
     whole: list[tuple[Shard, int]] = []
     problems: list[str] = []
+    seeds: list[tuple[str, int]] = []
     total = bare = 0
     for shard in run.shards:
-        found = _check_shard(run, shard)
+        found = _check_shard(shard)
         whole += [(shard, number) for number in found.good]
         problems += found.problems
+        seeds += found.seeds
         total, bare = total + found.lines, bare + found.bare
         log(f"{shard.name}: {len(found.good)} of {found.lines} records whole")
     if 0 < bare < total:
         problems.append(f"{bare} of {total} records lack their SHA-256; expected all or none")
-    if (written := run.counts["written"]) != total or written + run.counts["dropped"] != run.counts["seeds"]:
-        problems.append(f"{total} records in {run.folder}, but counts.json says {run.counts}")
+    problems += _seed_problems(run, seeds)
+    if total != run.counts["written"]:
+        problems.append(f"{total} records in {run.folder}, but counts.json says {run.counts['written']}")
     chosen = whole if sample is None else _draw(whole, sample)
     count = 0
     for done, wrong in _make_again(chosen, workers):
@@ -72,18 +75,20 @@ def verify(
 
 @dataclass
 class _Found:
-    """Of one shard: numbers of the whole records, all lines, those without digests, what is wrong."""
+    """Of one shard."""
 
-    good: list[int]
-    lines: int
-    bare: int
-    problems: list[str]
+    # numbers of the whole records
+    good: list[int] = field(default_factory=list)
+    # and their seeds, each with the record's name
+    seeds: list[tuple[str, int]] = field(default_factory=list)
+    # how many lines there are, and how many have no digests
+    lines: int = 0
+    bare: int = 0
+    problems: list[str] = field(default_factory=list)
 
 
-def _check_shard(run: Run, shard: Shard) -> _Found:
-    found = _Found([], 0, 0, [])
-    first = run.settings["first_seed"] + shard.index * data.SHARD_SEEDS
-    expected_end, last_seed = 0, first - 1
+def _check_shard(shard: Shard) -> _Found:
+    found, expected_end = _Found(), 0
     try:
         texts = shard.texts()
     except DamageError as error:
@@ -99,14 +104,22 @@ def _check_shard(run: Run, shard: Shard) -> _Found:
             continue
         found.good.append(number)
         found.bare += "sha256" not in line
-        if not last_seed < line["seed"] < first + data.SHARD_SEEDS:
-            found.problems.append(f"{shard.title(line)}: the seed is out of order, or of another shard")
-        last_seed = line["seed"]
+        found.seeds.append((shard.title(line), line["seed"]))
         expected_end = max(expected_end, *(offset + length for offset, length in line["frames"]))
     there = shard.frames_path.stat().st_size if shard.frames_path.exists() else 0
     if len(found.good) == len(texts) and there != expected_end:
         found.problems.append(f"{shard.frames_path.name} has {there} bytes, the lines {expected_end}")
     return found
+
+
+def _seed_problems(run: Run, seeds: list[tuple[str, int]]) -> Iterator[str]:
+    """Seeds rise through the run and stay inside it."""
+    first, last = run.settings["first_seed"], run.settings["first_seed"] + run.settings["episodes"] - 1
+    before = first - 1
+    for title, seed in seeds:
+        if not before < seed <= last:
+            yield f"{title}: the seed is out of order, twice, or not one of {first} to {last}"
+        before = seed
 
 
 def _draw(records: list[tuple[Shard, int]], count: int) -> list[tuple[Shard, int]]:

@@ -16,7 +16,7 @@ from rich.console import Console
 from rich.progress import Progress
 from rich.table import Table
 
-from emu_planner.cli.model import positive
+from emu_planner.cli.arguments import positive
 from emu_planner.cli.processes import Children, free_port
 from emu_planner.cli.record import DemoError
 from emu_planner.cli.service import wait_for_service
@@ -31,7 +31,8 @@ from emu_planner.plan import (
     TextDelta,
 )
 from emu_planner.plan.planner import Planner
-from emu_planner.wire.client import RemotePlanner
+from emu_planner.wire.client import ClientConfig, RemotePlanner
+from emu_planner.wire.credentials import Credentials
 from sim.baselines import CopyLastFrame, TextOnly
 from sim.benchmark import (
     Job,
@@ -191,7 +192,7 @@ def bench_latency(args: argparse.Namespace, console: Console) -> int:
         children.start("service", "emu_planner.cli.main", *words)
         wait_for_service(server, children, console)
         scenes = [SceneName("stack", 1_000_100_000 + index) for index in range(args.runs)]
-        with RemotePlanner(server) as planner:
+        with RemotePlanner(server, ClientConfig(credentials=Credentials.from_environment())) as planner:
             times = [_time_plan(planner, scene) for scene in scenes]
         memory_mb = psutil.Process(children.processes["service"].pid).memory_info().rss / 1e6
     table = Table(

@@ -15,6 +15,7 @@ COMMANDS = {
     "plan": "plan from pictures on disk: steps as JSON lines, keyframes as PNG",
     "bench": "measure plans on held-out scenes of the simulator",
     "train": "train the vision tokenizer or the language model",
+    "tokens": "say who may call a service",
     "data": "write training episodes from the simulator, export and check them",
 }
 

@@ -3,6 +3,8 @@
 import argparse
 from typing import TYPE_CHECKING
 
+from emu_planner.cli.arguments import positive
+
 if TYPE_CHECKING:
     from emu_planner.engine.planner import EmuPlanner
 
@@ -47,11 +49,3 @@ def load_planner(args: argparse.Namespace) -> "tuple[EmuPlanner, str]":
     if device.startswith("cuda") and not has_gpu:
         raise CheckpointError(f"device {device} is not there: torch finds no GPU; use --device cpu")
     return EmuPlanner.load(args.checkpoint, device=device, threads=args.threads), device
-
-
-def positive(text: str) -> int:
-    """An argument that counts something."""
-    number = int(text)
-    if number < 1:
-        raise argparse.ArgumentTypeError(f"{number} is not 1 or more")
-    return number

@@ -7,10 +7,12 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
-from emu_planner.cli.model import add_model_arguments, load_planner, positive
+from emu_planner.cli.arguments import positive
+from emu_planner.cli.model import add_model_arguments, load_planner
 from emu_planner.plan import Planner
 from emu_planner.service.config import DEFAULT_ADDRESS, ServiceConfig
 from emu_planner.service.server import serve
+from emu_planner.wire.credentials import CredentialsError
 
 _HOST, _, _PORT = DEFAULT_ADDRESS.rpartition(":")
 
@@ -29,10 +31,19 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         default=ServiceConfig.max_sessions,
         help="clients at once (default: %(default)s)",
     )
-    parser.add_argument(
+    secrets = parser.add_argument_group("who may call, over an encrypted link (docs/security.md)")
+    secrets.add_argument("--tls-certificate", type=Path, metavar="PEM", help="the service's certificate")
+    secrets.add_argument("--tls-key", type=Path, metavar="PEM", help="its key")
+    secrets.add_argument(
+        "--client-ca", type=Path, metavar="PEM", help="ask clients for a certificate that this one signed"
+    )
+    secrets.add_argument(
+        "--tokens", type=Path, metavar="FILE", help="ask clients for a token of `emu-planner tokens`"
+    )
+    secrets.add_argument(
         "--insecure",
         action="store_true",
-        help="allow an address that other machines reach: the link has no password, no encryption",
+        help="serve other machines although the link is plain or nobody is asked who they are",
     )
 
 
@@ -56,6 +67,10 @@ def run(args: argparse.Namespace) -> int:
         config = ServiceConfig(
             address=f"{args.host}:{args.port}",
             insecure=args.insecure,
+            tls_certificate=args.tls_certificate,
+            tls_key=args.tls_key,
+            client_ca=args.client_ca,
+            tokens=args.tokens,
             max_sessions=args.max_sessions,
             model=Path(args.checkpoint).name,
         )
@@ -68,7 +83,7 @@ def run(args: argparse.Namespace) -> int:
         print(f"emu-planner serve: {error}", file=sys.stderr)
         return 3
     except ValueError as error:
-        if error not in unusable:
+        if not isinstance(error, CredentialsError) and error not in unusable:
             raise
         print(f"emu-planner serve: {error}", file=sys.stderr)
         return 2

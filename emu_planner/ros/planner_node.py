@@ -39,6 +39,7 @@ from emu_planner.ros.states import (
 )
 from emu_planner.ros.voice import GoalVoice, StatusBoard
 from emu_planner.wire.client import ClientConfig, RemotePlanner
+from emu_planner.wire.credentials import Credentials
 from emu_planner.wire.images import Encoding, ImageConfig
 
 # how long a new goal lets the planner's previous call wind down, s
@@ -356,15 +357,22 @@ def make_remote_planner(params: PlannerParams) -> Planner:
         connect_timeout_s=params.connect_timeout,
         observation_timeout_s=params.observation_timeout,
         images=images,
+        # no parameters: any node can read those
+        credentials=Credentials.from_environment(),
     )
     return RemotePlanner(params.server, config)
 
 
 def run_node(make_planner: Callable[[PlannerParams], Planner], args: list[str] | None = None) -> None:
-    """Spin one planner node until it is told to stop."""
+    """Spin one planner node until it is told to stop. SystemExit: parameters or credentials are wrong."""
     rclpy.init(args=args)
     executor = MultiThreadedExecutor(num_threads=4)
-    node = PlannerNode(make_planner)
+    try:
+        node = PlannerNode(make_planner)
+    except ValueError as error:
+        rclpy.logging.get_logger("planner").fatal(str(error))
+        rclpy.try_shutdown()
+        raise SystemExit(2) from error
     executor.add_node(node)
     try:
         executor.spin()

@@ -17,10 +17,12 @@ from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection
 
 from emu_planner.plan import Planner
+from emu_planner.service.access import Access, AccessInterceptor
 from emu_planner.service.config import ServiceConfig
 from emu_planner.service.servicer import PlannerServicer
 from emu_planner.service.session import ServiceState
 from emu_planner.service.slots import RunSlots
+from emu_planner.service.tls import server_credentials
 from emu_planner.wire import planner_pb2_grpc
 from emu_planner.wire.status import SERVICE_NAME
 
@@ -38,18 +40,28 @@ class PlannerServer:
     Args:
         load: makes the planner; called in a thread, while the service already answers.
         config: limits and the address.
+
+    Raises:
+        CredentialsError: the file of tokens cannot be used.
     """
 
     def __init__(self, load: Load, config: ServiceConfig) -> None:
         self._load, self._config = load, config
         self._state = ServiceState(config, RunSlots(config.max_running_plans))
         self._health = health.aio.HealthServicer()
-        self._server = grpc.aio.server(options=_server_options(config))
+        self._state.access = Access(config.tokens) if config.tokens else None
+        guards = [AccessInterceptor(self._state.access)] if self._state.access else []
+        self._server = grpc.aio.server(interceptors=guards, options=_server_options(config))
         self._loaded: asyncio.Future[Planner] | None = None
         self.target = ""  # what a client connects to; known once started
 
     async def start(self) -> None:
-        """Listen, and begin to load. OSError: the address cannot be bound."""
+        """Listen, and begin to load.
+
+        Raises:
+            OSError: the address cannot be bound.
+            CredentialsError: a certificate or key cannot be read.
+        """
         planner_pb2_grpc.add_PlannerServiceServicer_to_server(PlannerServicer(self._state), self._server)
         health_pb2_grpc.add_HealthServicer_to_server(self._health, self._server)
         names = (SERVICE_NAME, health.SERVICE_NAME, reflection.SERVICE_NAME)
@@ -95,8 +107,12 @@ class PlannerServer:
 
     def _bind(self) -> str:
         address = self._config.address
+        secrets = server_credentials(self._config)
         try:
-            port = self._server.add_insecure_port(address)
+            if secrets is None:
+                port = self._server.add_insecure_port(address)
+            else:
+                port = self._server.add_secure_port(address, secrets)
         except RuntimeError as error:
             raise OSError(f"cannot listen on {address}: is another service there?") from error
         if address.startswith("unix"):

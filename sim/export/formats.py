@@ -63,9 +63,10 @@ def export(run: Run, name: str, out: Path, log: Callable[[str], None] = lambda _
 
     Raises:
         ValueError: see `load` and `target.claim`.
-        DamageError: a record of the source is damaged; the shards before it are written.
+        DamageError: a record of the source is lost or damaged; the shards before it are written.
     """
     make = load(name)
+    run.check_count()
     with claim(out, name, run) as target:
         form = make(run, target)
         for count, shard in enumerate(run.shards, 1):

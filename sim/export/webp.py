@@ -56,7 +56,8 @@ class WebpExport:
         self.target.keep(part.lines_path, here.lines_path)
 
     def finish(self) -> None:
-        """Nothing is left to do."""
+        """Write the counts, which tell a reader that no shard will follow."""
+        self.target.write_text("counts.json", json.dumps(self.run.counts) + "\n")
 
     def restore(self, shard: Shard) -> Iterator[tuple[Line, list[Picture]]]:
         """The records of a shard, read back from the export."""

@@ -8,21 +8,13 @@ import pytest
 from sim import data
 from sim.shards import Run, open_run
 
-SHARD_SEEDS = 3
-
-
-@pytest.fixture(autouse=True)
-def small_shards(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Shards of three seeds, in this folder's tests only."""
-    monkeypatch.setattr(data, "SHARD_SEEDS", SHARD_SEEDS)
-
 
 @pytest.fixture(scope="session")
 def run(tmp_path_factory: pytest.TempPathFactory) -> Run:
     """Eight episodes in three shards. Read only."""
     folder = tmp_path_factory.mktemp("run")
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(data, "SHARD_SEEDS", SHARD_SEEDS)
+        patch.setattr(data, "SHARD_SEEDS", 3)
         data.write(folder, episodes=8, first_seed=40)
         return open_run(folder)
 

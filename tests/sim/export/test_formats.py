@@ -3,6 +3,7 @@
 import fcntl
 import json
 import sys
+from dataclasses import replace
 
 import pytest
 
@@ -107,12 +108,13 @@ def test_a_folder_of_something_else_is_refused(run, exported, name, tmp_path):
 
 
 def test_an_export_of_another_run_is_refused(run, exported, name, copied):
-    shard = copied.shards[0]
-    shard.lines_path.write_text("\n".join(shard.texts()[1:]) + "\n")
-    with pytest.raises(ValueError, match="an export of another run"):
-        export(copied, name, exported(name))
-    with pytest.raises(ValueError, match="an export of another run"):
-        list(compare(copied, exported(name)))
+    path = copied.shards[0].lines_path
+    path.write_text(path.read_text().replace("block", "brick", 1))
+    for other in (copied, replace(run, settings={**run.settings, "first_seed": 39})):
+        with pytest.raises(ValueError, match="an export of another run"):
+            export(other, name, exported(name))
+        with pytest.raises(ValueError, match="an export of another run"):
+            list(compare(other, exported(name)))
 
 
 def test_a_damaged_source_is_not_exported(copied, name, tmp_path):

@@ -130,7 +130,7 @@ def run_length(run: Run) -> int:
 def test_a_benchmark_seed_is_not_made_again(copied):
     rewrite(copied, 0, lambda line: line.update(seed=1_000_000_000))
     problems = verify(copied).problems
-    assert any("seed is out of order, or of another shard" in problem for problem in problems)
+    assert any("seed is out of order, twice, or not one of 40 to 47" in problem for problem in problems)
     assert any("not for training" in problem for problem in problems)
 
 
@@ -150,5 +150,14 @@ def test_folders_that_hold_no_finished_run_are_refused(copied, tmp_path):
         open_run(copied.folder)
     counts.write_text(text)
     copied.shards[1].lines_path.unlink()
-    with pytest.raises(DamageError, match="lacks .'shard-00001'."):
+    with pytest.raises(DamageError, match="lacks shard-00001; the same"):
         open_run(copied.folder)
+
+
+def test_a_lost_last_shard_is_missed(copied):
+    copied.shards[-1].lines_path.unlink()
+    run = open_run(copied.folder)
+    (problem,) = verify(run, sample=0).problems
+    assert problem.endswith(f"but counts.json says {copied.counts['written']}")
+    with pytest.raises(DamageError, match=r"but counts\.json says"):
+        run.check_count()

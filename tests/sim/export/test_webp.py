@@ -36,6 +36,7 @@ def test_opencv_reads_the_very_pixels(run, out):
 
 def test_the_reader_of_the_trainings_takes_it_for_episodes(run, out):
     ours, theirs = EpisodeReader(run.folder), EpisodeReader(out)
+    assert theirs.finished
     for before, after in zip(ours, theirs, strict=True):
         assert (after.seed, after.subgoals, after.states) == (before.seed, before.subgoals, before.states)
         last = len(before.subgoals)
