@@ -12,6 +12,7 @@ from pathlib import Path
 
 from sim.shards import Line, Run
 
+CARD = "README.md"
 _PACKAGES = ("emu_planner", "numpy", "pybullet", "opencv-python-headless")
 
 
@@ -84,7 +85,7 @@ def of_export(run: Run, name: str, about: str, head: str = "") -> str:
 
 def write(run: Run) -> Path:
     """Write the card beside a run's data; returns its path."""
-    path = run.folder / "README.md"
+    path = run.folder / CARD
     part = path.with_suffix(".md.tmp")
     part.write_text(of_run(run), encoding="utf-8")
     part.replace(path)

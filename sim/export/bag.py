@@ -83,7 +83,8 @@ class BagExport:
 
     def has(self, shard: Shard) -> bool:
         """Whether a shard's bag is there and whole."""
-        return (self.target.folder / shard.name).exists()
+        bag = self.target.folder / shard.name
+        return all((bag / name).exists() for name in ("metadata.yaml", f"{shard.name}.mcap"))
 
     def write(self, shard: Shard) -> None:
         """Write the bag of one shard."""

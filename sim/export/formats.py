@@ -75,7 +75,7 @@ def export(run: Run, name: str, out: Path, log: Callable[[str], None] = lambda _
                 form.write(shard)
             log(f"{shard.name}: {'was there' if there else 'written'}; {count} of {len(run.shards)}")
         form.finish()
-        target.write_text("README.md", card.of_export(run, name, form.about, form.card_head))
+        target.write_text(card.CARD, card.of_export(run, name, form.about, form.card_head))
 
 
 def compare(run: Run, out: Path) -> Iterator[str]:

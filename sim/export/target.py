@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from sim.card import CARD
 from sim.shards import EXPORT_FILE, Run
 
 _LOCK = ".lock"
@@ -30,8 +31,10 @@ class Target:
     parts: Path
 
     def keep(self, part: Path, final: Path) -> None:
-        """Move a finished file or folder to its place at once."""
+        """Move a finished file or folder to its place at once; what is left of an older one goes."""
         final.parent.mkdir(parents=True, exist_ok=True)
+        if final.is_dir():
+            shutil.rmtree(final)
         os.replace(part, final)
 
     def write_text(self, name: str, text: str) -> None:
@@ -46,10 +49,15 @@ def claim(folder: Path, format_name: str, run: Run) -> Iterator[Target]:
     """Hold a folder for one export of one run; when the block ends well, the export is complete.
 
     Raises:
-        ValueError: the folder is no export, one of another run or format, or is being written.
+        ValueError: the folder is no export, one of another run or format, damaged, or being written.
     """
     manifest = _manifest(format_name, run)
     _insist_on_same(folder, manifest)
+    # a damaged file must not be taken for a whole one, nor get a new hash
+    if altered := [name for name in changed_files(folder) if (folder / name).exists()]:
+        raise ValueError(
+            f"{folder} holds files that are not as they were written: {altered}; remove them first"
+        )
     folder.mkdir(parents=True, exist_ok=True)
     with (folder / _LOCK).open("w") as lock:
         try:
@@ -92,17 +100,22 @@ def check_export(folder: Path, run: Run) -> str:
 
 
 def changed_files(folder: Path) -> list[str]:
-    """The files of a finished export that are gone, or whose bytes are not those that were written."""
+    """The files of a finished export that are gone, or whose bytes are not those that were written.
+
+    An export that is not finished names no files yet.
+    """
+    if not (folder / EXPORT_FILE).exists():
+        return []
     now = _file_hashes(folder)
     return [name for name, sha256 in read_manifest(folder)["files"].items() if now.get(name) != sha256]
 
 
 def _file_hashes(folder: Path) -> dict[str, str]:
-    """SHA-256 of each file, by its path; the manifest and hidden files apart."""
+    """SHA-256 of each file, by its path; the manifest, hidden files and the card (one may edit it) apart."""
     hashes = {}
     for path in sorted(folder.rglob("*")):
         name = path.relative_to(folder)
-        if path.is_file() and not str(name).startswith(".") and str(name) != EXPORT_FILE:
+        if path.is_file() and not str(name).startswith(".") and str(name) not in (EXPORT_FILE, CARD):
             hashes[name.as_posix()] = hashlib.sha256(path.read_bytes()).hexdigest()
     return hashes
 

@@ -39,7 +39,8 @@ class WebpExport:
 
     def has(self, shard: Shard) -> bool:
         """Whether a shard is there and whole."""
-        return self._here(shard).lines_path.exists()
+        here = self._here(shard)
+        return here.frames_path.exists() and here.lines_path.exists()
 
     def write(self, shard: Shard) -> None:
         """Write one shard; the lines appear last."""

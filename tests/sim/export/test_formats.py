@@ -2,6 +2,7 @@
 
 import fcntl
 import json
+import shutil
 import sys
 from dataclasses import replace
 
@@ -57,7 +58,7 @@ def test_nothing_unfinished_is_left_and_the_manifest_names_every_file(run, expor
     assert (manifest["format"], manifest["complete"]) == (name, True)
     assert manifest["source"]["run"] == run.settings
     there = {path.relative_to(out).as_posix() for path in out.rglob("*") if path.is_file()}
-    assert there == {*manifest["files"], "export.json"}
+    assert there == {*manifest["files"], "export.json", "README.md"}
 
 
 def test_a_cut_export_goes_on_and_ends_as_an_uncut_one(run, exported, name, tmp_path, monkeypatch):
@@ -138,16 +139,27 @@ def test_a_changed_file_of_an_export_is_named(run, name, tmp_path):
     out = tmp_path / "out"
     export(run, name, out)
     for path in sorted(out.rglob("*")):
-        if path.is_file() and path.name != "export.json":
+        if path.is_file() and path.name not in ("export.json", "README.md"):
             good = path.read_bytes()
             bad = bytearray(good)
             bad[len(bad) // 2] ^= 0x55
             path.write_bytes(bad)
             problems = list(compare(run, out))
             assert problems[0] == f"{path} is not as it was written (SHA-256), or gone"
+            with pytest.raises(ValueError, match="not as they were written.*remove them first"):
+                export(run, name, out)
             path.write_bytes(good)
-    path.unlink()
-    assert f"{path} is not as it was written (SHA-256), or gone" in list(compare(run, out))
+
+
+def test_a_file_that_was_removed_is_written_again(run, exported, name, tmp_path):
+    out = tmp_path / "out"
+    shutil.copytree(exported(name), out)
+    whole = json.loads((out / "export.json").read_text())["files"]
+    for gone in sorted(whole)[::2]:
+        (out / gone).unlink()
+        assert f"{out / gone} is not as it was written (SHA-256), or gone" in list(compare(run, out))
+        export(run, name, out)
+        assert json.loads((out / "export.json").read_text())["files"] == whole
 
 
 def test_the_card_is_beside_the_data(run, exported, name):
