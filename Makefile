@@ -6,7 +6,7 @@
 #   make lint    what CI checks before the tests
 #   make format  lay the code out
 #   make setup   the virtual environment: packages, ROS 2 from its wheels, messages built by colcon
-#   make proto   the wire's generated code, from planner.proto
+#   make proto   the generated code of the wire and of stories, from their .proto files
 #   make clean   remove what the above made
 #
 # ARGS passes options on:       make demo ARGS='--task "stack the red block on the blue one"'

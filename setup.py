@@ -29,7 +29,7 @@ setup(
     python_requires=">=3.10",
     packages=find_packages(include=["emu_planner", "emu_planner.*", "sim", "sim.*"]),
     package_data={
-        "emu_planner": ["weights/**/*", "wire/*.proto", "**/py.typed", "console/**/*"],
+        "emu_planner": ["weights/**/*", "wire/*.proto", "story/*.proto", "**/py.typed", "console/**/*"],
         "sim": ["suites/*.json", "assets/**/*"],
     },
     data_files=[

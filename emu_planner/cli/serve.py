@@ -6,6 +6,7 @@ import sys
 import time
 from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from emu_planner.cli.arguments import positive
 from emu_planner.cli.model import add_model_arguments, load_planner
@@ -13,6 +14,9 @@ from emu_planner.plan import Planner
 from emu_planner.service.config import DEFAULT_ADDRESS, ServiceConfig
 from emu_planner.service.server import serve
 from emu_planner.wire.credentials import CredentialsError
+
+if TYPE_CHECKING:
+    from emu_planner.service.metrics import Metrics
 
 _HOST, _, _PORT = DEFAULT_ADDRESS.rpartition(":")
 
@@ -30,6 +34,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="N",
         default=ServiceConfig.max_sessions,
         help="clients at once (default: %(default)s)",
+    )
+    parser.add_argument(
+        "--metrics-port", type=int, metavar="PORT", help="answer Prometheus on 127.0.0.1:PORT/metrics"
     )
     secrets = parser.add_argument_group("who may call, over an encrypted link (docs/security.md)")
     secrets.add_argument("--tls-certificate", type=Path, metavar="PEM", help="the service's certificate")
@@ -61,8 +68,9 @@ def run(args: argparse.Namespace) -> int:
             raise
         seconds = time.monotonic() - begun_s
         print(f"ready: {args.checkpoint} on {device}, loaded in {seconds:.1f} s", flush=True)
-        return planner
+        return planner if metrics is None else metrics.measured(planner)
 
+    metrics = None
     try:
         config = ServiceConfig(
             address=f"{args.host}:{args.port}",
@@ -78,7 +86,8 @@ def run(args: argparse.Namespace) -> int:
         print(f"emu-planner serve: {error}", file=sys.stderr)
         return 2
     try:
-        serve(load, config)
+        metrics = _serve_metrics(args.metrics_port)
+        serve(load, config, metrics)
     except OSError as error:
         print(f"emu-planner serve: {error}", file=sys.stderr)
         return 3
@@ -88,6 +97,20 @@ def run(args: argparse.Namespace) -> int:
         print(f"emu-planner serve: {error}", file=sys.stderr)
         return 2
     return 0
+
+
+def _serve_metrics(port: int | None) -> "Metrics | None":
+    """Metrics that answer on that port. OSError: it is taken."""
+    if port is None:
+        return None
+    from emu_planner.service.metrics import Metrics
+
+    metrics = Metrics()
+    try:
+        print(f"metrics: http://127.0.0.1:{metrics.serve('127.0.0.1', port)}/metrics", flush=True)
+    except OSError as error:
+        raise OSError(f"cannot listen on port {port} for metrics: {error.strerror}") from error
+    return metrics
 
 
 def main(argv: Sequence[str] | None = None) -> int:

@@ -62,6 +62,12 @@ class StaticCache:
             self.lengths[row] += new
         return CacheWindow(self, rows, starts, new)
 
+    def truncate(self, rows: Sequence[int], tokens: int) -> None:
+        """Forget the last `tokens` tokens of each of these rows; later ones are written over them."""
+        assert all(0 <= tokens <= self.lengths[row] for row in rows)
+        for row in rows:
+            self.lengths[row] -= tokens
+
 
 class CacheWindow:
     """The `Cache` of one forward pass: writes after `starts`, shows each row up to its new end."""

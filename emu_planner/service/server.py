@@ -10,7 +10,7 @@ import logging
 import signal
 import threading
 from collections.abc import Callable, Iterator
-from typing import Any
+from typing import Any, Protocol
 
 import grpc
 from grpc_health.v1 import health, health_pb2, health_pb2_grpc
@@ -34,20 +34,31 @@ Load = Callable[[], Planner]
 _SHORT_CALL_S = 0.25
 
 
+class Watcher(Protocol):
+    """Who looks at the service's state from then on, such as metrics.Metrics."""
+
+    def watch(self, state: ServiceState) -> None:
+        """Called once, before the service listens."""
+        ...
+
+
 class PlannerServer:
     """A service in the running event loop.
 
     Args:
         load: makes the planner; called in a thread, while the service already answers.
         config: limits and the address.
+        metrics: shows sessions and queue; None: nobody does.
 
     Raises:
         CredentialsError: the file of tokens cannot be used.
     """
 
-    def __init__(self, load: Load, config: ServiceConfig) -> None:
+    def __init__(self, load: Load, config: ServiceConfig, metrics: Watcher | None = None) -> None:
         self._load, self._config = load, config
         self._state = ServiceState(config, RunSlots(config.max_running_plans))
+        if metrics is not None:
+            metrics.watch(self._state)
         self._health = health.aio.HealthServicer()
         self._state.access = Access(config.tokens) if config.tokens else None
         guards = [AccessInterceptor(self._state.access)] if self._state.access else []
@@ -124,14 +135,14 @@ class PlannerServer:
             await self._health.set(name, status)
 
 
-def serve(load: Load, config: ServiceConfig | None = None) -> None:
+def serve(load: Load, config: ServiceConfig | None = None, metrics: Watcher | None = None) -> None:
     """Serve until SIGTERM or SIGINT; raises what `load` raises, OSError when the port is taken."""
 
     async def main() -> None:
         stop = asyncio.Event()
         for number in (signal.SIGTERM, signal.SIGINT):
             asyncio.get_running_loop().add_signal_handler(number, stop.set)
-        server = PlannerServer(load, config or ServiceConfig())
+        server = PlannerServer(load, config or ServiceConfig(), metrics)
         await server.start()
         await server.run(stop)
 
@@ -139,7 +150,9 @@ def serve(load: Load, config: ServiceConfig | None = None) -> None:
 
 
 @contextlib.contextmanager
-def running_service(load: Load, config: ServiceConfig | None = None) -> Iterator[str]:
+def running_service(
+    load: Load, config: ServiceConfig | None = None, metrics: Watcher | None = None
+) -> Iterator[str]:
     """A service in a thread of this process; the value is its target, listening already.
 
     Without a config it takes a free port. Leaving drains; what `load` raised is raised there.
@@ -150,7 +163,7 @@ def running_service(load: Load, config: ServiceConfig | None = None) -> Iterator
     failures: list[BaseException] = []
 
     async def main() -> None:
-        server = PlannerServer(load, config)
+        server = PlannerServer(load, config, metrics)
         await server.start()
         running.append((server.target, asyncio.get_running_loop()))
         started.set()
