@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 
 from emu_planner.engine.cache import StaticCache
+from emu_planner.model.spread import layer_devices
 from emu_planner.model.transformer import Transformer
 
 
@@ -52,7 +53,7 @@ class Branches:
             model.config,
             rows=len(self._rows),
             capacity=capacity,
-            device=self._device,
+            device=layer_devices(model),
             dtype=weight.dtype,
         )
 
