@@ -51,10 +51,11 @@ class StaticCache:
         self.capacity = capacity
         self.lengths = [0] * rows
 
-    def append(self, rows: Sequence[int], new: int) -> "CacheWindow":
+    def append(self, rows: Sequence[int], new: int, *, multiple_of: int = 1) -> "CacheWindow":
         """Where one forward pass puts `new` tokens of each of these adjacent rows.
 
-        The rows' lengths grow at once; the pass must follow.
+        The rows' lengths grow at once; the pass must follow. It sees the slots up to the longest
+        row's new end, or on to the next multiple of `multiple_of`; it must mask those beyond.
 
         Raises:
             ContextFullError: a row has no room for them; nothing has changed.
@@ -64,7 +65,8 @@ class StaticCache:
             raise ContextFullError(f"{max(starts)} + {new} tokens exceed the context of {self.capacity}")
         for row in rows:
             self.lengths[row] += new
-        return CacheWindow(self, rows, starts, new)
+        shown = -(-(max(starts) + new) // multiple_of) * multiple_of
+        return CacheWindow(self, rows, starts, new, min(shown, self.capacity))
 
     def truncate(self, rows: Sequence[int], tokens: int) -> None:
         """Forget the last `tokens` tokens of each of these rows; later ones are written over them."""
@@ -74,18 +76,19 @@ class StaticCache:
 
 
 class CacheWindow:
-    """The `Cache` of one forward pass: writes after `starts`, shows each row up to its new end."""
+    """The `Cache` of one forward pass: writes after `starts`, shows each row's first `shown` slots."""
 
-    def __init__(self, cache: StaticCache, rows: Sequence[int], starts: list[int], new: int) -> None:
-        self.starts, self.new = starts, new
+    def __init__(
+        self, cache: StaticCache, rows: Sequence[int], starts: list[int], new: int, shown: int
+    ) -> None:
+        self.starts, self.new, self.shown = starts, new, shown
         self._cache, self._rows = cache, rows
-        self._shown = slice(rows[0], rows[-1] + 1)
-        self._end = max(starts) + new
+        self._slice = slice(rows[0], rows[-1] + 1)
 
     def update(self, layer: int, k: Tensor, v: Tensor) -> tuple[Tensor, Tensor]:
-        """Store k, v [R, K, S, D]; return that layer's [R, K, T, D], T the longest row's end."""
+        """Store k, v [R, K, S, D]; return that layer's [R, K, shown, D]."""
         keys, values = self._cache.keys[layer], self._cache.values[layer]
         for index, (row, start) in enumerate(zip(self._rows, self.starts, strict=True)):
             keys[row, :, start : start + self.new] = k[index]
             values[row, :, start : start + self.new] = v[index]
-        return keys[self._shown, :, : self._end], values[self._shown, :, : self._end]
+        return keys[self._slice, :, : self.shown], values[self._slice, :, : self.shown]

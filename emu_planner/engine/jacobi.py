@@ -6,9 +6,10 @@ say what follows each of them, and what follows a right guess is what the raster
 chosen. Guesses are the previous picture's codes at the same places, where a robot's next picture
 seldom differs, then what the last pass said. Wrong guesses cost time, never exactness.
 
-Equal up to rounding: a pass over several tokens may round its logits otherwise than passes over
-one. In float32 that changes a code about once in a million; in bfloat16 logits often are so near
-that it changes some codes of an image, as another batch size would. Knows no words and no pixels.
+Equal up to rounding: where a pass over many tokens rounds otherwise than passes over one, two codes
+that are all but equally likely may change places, and the picture goes on from there with equal right,
+as it may with another batch size. The products of few tokens are computed alike whatever their
+number (attend_short, StaticCache), so this is rare. Knows no words and no pixels.
 """
 
 import copy

@@ -175,18 +175,20 @@ def test_a_full_context_ends_after_the_same_tokens(model, scale):
     assert found == tokens_until_full(raster.generate)
 
 
-def test_truncated_tokens_may_come_again(model):
-    cache = StaticCache(model.config, rows=1, capacity=16)
-    ids = torch.arange(5, 13)[None]
+def test_tokens_taken_back_may_come_again(model):
+    branches = Branches(model, capacity=100)
+    once = branches.extend_image(range(5, 13))[:, 5:]
+    branches.retract_image(3)
+    assert branches.length == 5
+    assert torch.allclose(branches.extend_image(range(10, 13)), once, atol=1e-5)
 
-    def read(part, position):
-        return model.hidden(ids[:, part], cache=cache.append([0], ids[:, part].shape[1]), position=position)
 
-    with torch.inference_mode():
-        once = read(slice(0, 8), 0)[:, 5:]
-        cache.truncate([0], 3)
-        assert cache.lengths == [5]
-        assert torch.allclose(read(slice(5, 8), 5), once, atol=1e-5)
+def test_windows_end_with_the_longest_row_or_at_a_multiple(model):
+    cache = StaticCache(model.config, rows=2, capacity=100)
+    assert cache.append([0], 10).shown == 10
+    assert cache.append([0, 1], 2, multiple_of=8).shown == 16
+    assert cache.append([1], 52, multiple_of=64).shown == 64
+    assert cache.append([1], 30, multiple_of=64).shown == 100
 
 
 def test_a_planner_with_either_decoder_makes_the_same_plan(parts, frames):
