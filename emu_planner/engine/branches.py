@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 
 from emu_planner.engine.cache import StaticCache
+from emu_planner.model.spread import layer_devices
 from emu_planner.model.transformer import Transformer
 
 # The slots that a pass looks at are a multiple of this many: products of equal shapes recur, which
@@ -56,7 +57,7 @@ class Branches:
             model.config,
             rows=len(self._rows),
             capacity=capacity,
-            device=self._device,
+            device=layer_devices(model),
             dtype=weight.dtype,
         )
 

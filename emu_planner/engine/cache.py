@@ -24,7 +24,7 @@ class StaticCache:
         config: of the model whose keys and values these are.
         rows: sequences kept side by side.
         capacity: most tokens in a row.
-        device, dtype: those of the model.
+        device, dtype: those of the model; a device for each layer of a model that is spread.
     """
 
     def __init__(
@@ -33,17 +33,21 @@ class StaticCache:
         *,
         rows: int,
         capacity: int,
-        device: torch.device | str = "cpu",
+        device: torch.device | str | Sequence[torch.device] = "cpu",
         dtype: torch.dtype = torch.float32,
     ) -> None:
         shape = (rows, config.num_key_value_heads, capacity, config.head_dim)
-        layers = range(config.num_hidden_layers)
+        if isinstance(device, (str, torch.device)):
+            device = [torch.device(device)] * config.num_hidden_layers
+        assert len(device) == config.num_hidden_layers
         # Zeros, not empty: a masked slot must not hold NaN, because 0 x NaN is NaN.
-        self.keys = [torch.zeros(shape, device=device, dtype=dtype) for _ in layers]
-        self.values = [torch.zeros(shape, device=device, dtype=dtype) for _ in layers]
-        if torch.device(device).type == "cpu":
-            # Slots innermost in memory: q K^T in bfloat16 then needs no copy, and is twice as fast.
-            self.keys = [keys.transpose(2, 3).contiguous().transpose(2, 3) for keys in self.keys]
+        self.keys = [torch.zeros(shape, device=place, dtype=dtype) for place in device]
+        self.values = [torch.zeros(shape, device=place, dtype=dtype) for place in device]
+        # Slots innermost in memory on a CPU: q K^T in bfloat16 then needs no copy, and is twice as fast.
+        self.keys = [
+            keys.transpose(2, 3).contiguous().transpose(2, 3) if keys.device.type == "cpu" else keys
+            for keys in self.keys
+        ]
         self.capacity = capacity
         self.lengths = [0] * rows
 
