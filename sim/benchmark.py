@@ -20,7 +20,7 @@ from emu_planner.plan.frame import Still
 from emu_planner.plan.planner import Generation, Planner, Task
 from emu_planner.plan.report import collect
 from emu_planner.plan.step import Outcome, Step, StepOutcome
-from sim import language
+from sim import language, robots
 from sim.oracle import next_skill
 from sim.reading import library, read_picture
 from sim.scene import BENCHMARK_FIRST_SEED
@@ -42,7 +42,7 @@ class SceneName:
 
     family: str
     seed: int
-    robot: str = "panda"
+    robot: str = robots.DEFAULT
 
     def __str__(self) -> str:
         return f"{self.family}/{self.seed}/{self.robot}"
@@ -98,7 +98,7 @@ def read_suite(name: str) -> list[SceneName]:
     """The scenes of a suite, by its name or the path of its file.
 
     Raises:
-        ValueError: a scene's seed belongs to training.
+        ValueError: a scene's seed belongs to training, or its robot is unknown.
     """
     path = Path(name) if name.endswith(".json") else SUITES / f"{name}.json"
     if not path.exists():
@@ -106,6 +106,7 @@ def read_suite(name: str) -> list[SceneName]:
         raise ValueError(f"no suite {name!r}: have {have}, or give the path of a .json file")
     scenes = [SceneName(**row) for row in json.loads(path.read_text())["scenes"]]
     for scene in scenes:
+        robots.known(scene.robot)
         if scene.seed < BENCHMARK_FIRST_SEED:
             raise ValueError(f"{scene} has a training seed; expected {BENCHMARK_FIRST_SEED} or more")
     return scenes
@@ -113,14 +114,14 @@ def read_suite(name: str) -> list[SceneName]:
 
 def score_scene(world: World, planner: Planner, name: str, scene: SceneName) -> SceneScore:
     """Run one planner on one scene, open loop and closed loop."""
-    world.reset(scene.family, scene.seed)
+    world.reset(scene.family, scene.seed, scene.robot)
     instruction = world.scene.instruction
     generation = Generation(max_subgoals=_MOST_SUBGOALS, seed=scene.seed)
     report = collect(instruction, planner.plan(Task(instruction, generation), Still(world.observation())))
     steps = tuple(_score_steps(world, report.steps))
     plan_valid = bool(steps) and len(steps) == len(report.steps) and all(s.valid and s.done for s in steps)
     open_success = plan_valid and all(world.success().values())
-    world.reset(scene.family, scene.seed)
+    world.reset(scene.family, scene.seed, scene.robot)
     spoken = tuple(_closed_loop(world, planner, scene.seed))
     return SceneScore(
         name, str(scene), instruction, steps, report.reason if not report.error_code else report.error_code,
@@ -202,7 +203,7 @@ def score_ceiling(
     world: World, round_trip: Callable[[Picture], Picture], scene: SceneName
 ) -> Iterator[CeilingScore]:
     """The oracle's real keyframes of one scene, sent through the tokenizer and read back."""
-    world.reset(scene.family, scene.seed)
+    world.reset(scene.family, scene.seed, scene.robot)
     while (skill := next_skill(world.scene.goal, world.state())) is not None:
         candidates = library(world)
         if not world.execute(skill).ok:

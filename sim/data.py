@@ -1,11 +1,12 @@
 """Write and read interleaved episodes: instruction, picture, subgoal, picture, subgoal, ...
 
-    python -m sim.data --out DIR --episodes N --first-seed S --workers W
+    python -m sim.data --out DIR --episodes N --first-seed S --workers W --robot NAME|all
 
 A shard is two files: shard-XXXXX.frames, the pictures as PNG one after the other, and
 shard-XXXXX.jsonl, one record a line with the offsets. The .jsonl appears last and whole, so a
 reader may begin while the writer works, and a writer that is started again goes on where it was.
-Shard k holds the seeds first + k * 50 onwards; families take turns by seed.
+Shard k holds the seeds first + k * 50 onwards; families take turns by seed, and robots by round of
+families.
 """
 
 import argparse
@@ -24,11 +25,11 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from sim import digest
+from sim import digest, robots
 from sim.episode import Episode, ImperfectError, record
 from sim.scene import Fact, Skill, training_seed
 from sim.state import SymbolicState
-from sim.tasks import FAMILIES, ROBOT
+from sim.tasks import FAMILIES
 from sim.world import World
 
 SHARD_SEEDS = 50
@@ -124,31 +125,41 @@ def family_of(seed: int) -> str:
     return list(FAMILIES)[seed % len(FAMILIES)]
 
 
+def robot_of(seed: int, names: tuple[str, ...]) -> str:
+    """Which of these robots acts in a training seed's scene: each does all families in turn."""
+    return names[seed // len(FAMILIES) % len(names)]
+
+
 def write(
     out: str | Path,
     *,
     episodes: int,
     first_seed: int = 0,
     workers: int = 1,
+    robot: str = robots.DEFAULT,
     log: Callable[[str], None] = lambda _: None,
 ) -> dict[str, int]:
     """Write the episodes of `episodes` seeds, skipping shards that are there already.
+
+    Args:
+        robot: a robot's name, or "all": they take turns.
 
     Returns:
         Counts: seeds, written and dropped (imperfect executions), over all shards.
 
     Raises:
-        ValueError: a seed belongs to the benchmark, or the folder holds another run.
+        ValueError: a seed belongs to the benchmark, no such robot, or the folder holds another run.
     """
+    names = robots.chosen(robot)
     training_seed(first_seed)
     training_seed(first_seed + episodes - 1)
     folder = Path(out)
     folder.mkdir(parents=True, exist_ok=True)
     jobs = [
-        (folder, index, range(start, min(start + SHARD_SEEDS, first_seed + episodes)))
+        (folder, index, names, range(start, min(start + SHARD_SEEDS, first_seed + episodes)))
         for index, start in enumerate(range(first_seed, first_seed + episodes, SHARD_SEEDS))
     ]
-    _insist_on_same_run(folder, {"episodes": episodes, "first_seed": first_seed})
+    _insist_on_same_run(folder, {"episodes": episodes, "first_seed": first_seed, "robot": robot})
     began, counts = time.monotonic(), {"seeds": 0, "written": 0, "dropped": 0}
     with contextlib.ExitStack() as stack:
         results: Iterator[tuple[str, int, int]] = map(_write_shard, jobs)
@@ -165,16 +176,18 @@ def write(
     return counts
 
 
-def _insist_on_same_run(folder: Path, run: dict[str, int]) -> None:
+def _insist_on_same_run(folder: Path, run: dict[str, int | str]) -> None:
     path = folder / "run.json"
-    if path.exists() and (there := json.loads(path.read_text(encoding="ascii"))) != run:
+    # runs from before there were other robots do not name theirs
+    there = {"robot": robots.DEFAULT} | json.loads(path.read_text(encoding="ascii")) if path.exists() else run
+    if there != run:
         raise ValueError(f"{folder} holds the run {there}, not {run}; go on with that, or take a new folder")
     path.write_text(json.dumps(run) + "\n", encoding="ascii")
 
 
-def _write_shard(job: tuple[Path, int, range]) -> tuple[str, int, int]:
+def _write_shard(job: tuple[Path, int, tuple[str, ...], range]) -> tuple[str, int, int]:
     """Write one shard, unless it is there; returns its name, its seeds and how many were good."""
-    folder, index, seeds = job
+    folder, index, names, seeds = job
     name = f"shard-{index:05d}"
     lines_path, frames_path = folder / f"{name}.jsonl", folder / f"{name}.frames"
     if lines_path.exists():
@@ -185,7 +198,7 @@ def _write_shard(job: tuple[Path, int, range]) -> tuple[str, int, int]:
     with World() as world, lines_part.open("w", encoding="ascii") as lines, frames_part.open("wb") as frames:
         for seed in seeds:
             try:
-                episode = record(world, family_of(seed), training_seed(seed))
+                episode = record(world, family_of(seed), training_seed(seed), robot_of(seed, names))
             except ImperfectError:
                 continue
             places = []
@@ -205,7 +218,7 @@ def to_line(episode: Episode, frames: list[tuple[int, int]]) -> dict[str, Any]:
     line = {
         "family": episode.scene.family,
         "seed": episode.scene.seed,
-        "robot": ROBOT,
+        "robot": episode.scene.robot,
         "instruction": episode.scene.instruction,
         "steps": [{"subgoal": taken.subgoal, "skill": _skill_list(taken.skill)} for taken in episode.steps],
         "frames": frames,
@@ -250,6 +263,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--out", required=True, help="folder for the shards")
     parser.add_argument("--episodes", type=int, default=1000, help="how many seeds to try")
     parser.add_argument("--first-seed", type=int, default=0, help="training seeds are below 1000000000")
+    parser.add_argument(
+        "--robot",
+        default=robots.DEFAULT,
+        help=f"{', '.join(robots.ROBOTS)}, or all, which take turns (default: %(default)s)",
+    )
     parser.add_argument("--workers", type=int, default=os.cpu_count() or 1, help="processes")
 
 
@@ -260,6 +278,7 @@ def run(args: argparse.Namespace) -> int:
         episodes=args.episodes,
         first_seed=args.first_seed,
         workers=args.workers,
+        robot=args.robot,
         log=_say,
     )
     _say(json.dumps(counts))

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from sim import language, tasks
+from sim import language, robots, tasks
 from sim.oracle import MOST_STEPS, next_skill
 from sim.scene import Scene, Skill
 from sim.state import SymbolicState
@@ -93,12 +93,12 @@ def act(world: World, skill: Skill) -> None:
             raise ImperfectError(f"{skill} moved the {name}")
 
 
-def record(world: World, family: str, seed: int) -> Episode:
+def record(world: World, family: str, seed: int, robot: str = robots.DEFAULT) -> Episode:
     """One training or test episode: the oracle solves a scene, after a detour in some of them.
 
-    Everything follows from (family, seed). Raises ImperfectError.
+    Everything follows from (family, seed, robot). Raises ImperfectError.
     """
-    scene = world.reset(family, seed)
+    scene = world.reset(family, seed, robot)
     rng = tasks.generator(family, seed, "course")
     detour: list[Skill] = []
     if rng.random() < DETOUR_SHARE:

@@ -1,7 +1,8 @@
 """What is in a scene and what is asked of it: frozen nouns, and the seeds that scenes come from.
 
 No physics and no language: world.py builds a Scene, tasks/ draws one, language.py words it.
-Metres and radians in the robot's base frame, z up, the table's top at z = 0.
+Metres and radians in the world frame: z up, the table's top at z = 0, the Panda's base at the origin
+and the other robots' near it.
 """
 
 import math

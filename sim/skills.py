@@ -1,4 +1,4 @@
-"""The fixed skill library: pick(object) and place(object, target), for any arm with a gripper.
+"""The fixed skill library: pick(object) and place(object, target), for every robot.
 
 A pick ends in one carry pose, a place in one home pose with an open gripper, so the picture at a
 skill's end is a function of the symbolic outcome. Where an object is put depends on the state
@@ -12,8 +12,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from sim.arm import CARRY, CARRY_POINT, CARRY_SPEED, FREE_SPEED, HOME, OPEN, TOUCH_SPEED
-from sim.kinematics import Vector, forward, inverse
+from sim.robots.base import CARRY_SPEED, FREE_SPEED, TOUCH_SPEED, Hand, Vector
 from sim.scene import TABLE, Fact, Item, Pose, Scene, Skill
 from sim.state import SymbolicState, free_slot
 
@@ -23,11 +22,7 @@ if TYPE_CHECKING:
 _TRANSIT = 0.25  # m: every motion across the table has the grasp point at least this high
 _NEAR = 0.06  # m above the grasp: from here the motion is straight down
 _HIGHEST = 2  # objects below the one that is put on top
-_HAND_BOTTOM = 0.035  # m: the hand's lower side above the grasped object's centre
-_HAND_HALF = (0.104, 0.033)  # m: half extents along and across the fingers' motion
-_SPARE = 0.026  # m: how much wider than the object the gripper opens near others
-_RELEASE = 0.016  # m: how much it opens to let go
-_CLOSE_STEPS, _RELEASE_STEPS, _REST_STEPS = 24, 12, 6
+_REST_STEPS = 6
 _TRIES = 3
 _EXACT = 0.0015  # rad: how near the joints come before anything is grasped, let go or shown
 _SPOT_GAP, _SPOT_WALL = 0.09, 0.055  # m from a spot to other objects and to receptacles
@@ -80,7 +75,7 @@ def _why_no_pick(world: "World", now: SymbolicState, name: str) -> str | None:
         return f"the {name} is {fact.relation}"
     if (above := now.above(name)) is not None:
         return f"the {above} stands on the {name}"
-    if inverse(np.array(world.pose(name).position), 0.0) is None:
+    if world.robot.inverse(np.array(world.pose(name).position), 0.0) is None:
         return f"the {name} is out of reach"
     return None
 
@@ -112,10 +107,10 @@ def _why_no_place(world: "World", now: SymbolicState, name: str, target: str) ->
 # ---- where things go
 
 
-def carry_pose(item: Item) -> Pose:
+def carry_pose(world: "World", item: Item) -> Pose:
     """Nominal pose of an item in the gripper at the end of a pick."""
-    x, y, z = CARRY_POINT
-    return Pose.upright(float(x), float(y), float(z) - _grasp_lift(item), 0.0)
+    x, y, z = world.robot.carry_point
+    return Pose.upright(x, y, z - world.robot.gripper.lift(item.size), 0.0)
 
 
 def place_pose(world: "World", name: str, target: str) -> Pose:
@@ -149,11 +144,6 @@ def _free_spot(world: "World", name: str) -> tuple[float, float] | None:
         ):
             return (x, y)
     return None
-
-
-def _grasp_lift(item: Item) -> float:
-    """How far above an item's centre it is grasped, m."""
-    return 0.1 * item.size
 
 
 def _quarter(yaw: float) -> float:
@@ -206,22 +196,22 @@ def _place(world: "World", name: str, target: str) -> SkillResult:
 
 def _grasp(world: "World", name: str) -> bool:
     """Reach, close, lift, bring to the carry pose. False: out of reach."""
-    arm, item, pose = world.arm, world.scene.item(name), world.pose(name)
+    robot, item, pose = world.robot, world.scene.item(name), world.pose(name)
     x, y, z = pose.position
     yaws = _grasp_yaws(item, pose)
-    yaw = _clearest(world.scene, _poses(world), name, (x, y, z), yaws)
-    path = _descent(np.array([x, y, z + _grasp_lift(item)]), yaw)
+    yaw = _clearest(world, name, (x, y, z), yaws)
+    path = _descent(world, np.array([x, y, z + robot.gripper.lift(item.size)]), yaw)
     if path is None:
         return False
-    arm.grip(min(OPEN, item.size + _SPARE), 0)
+    robot.gripper.prepare(item.size)
     over, near, at = path
-    arm.move(over, FREE_SPEED)
-    arm.move(near, FREE_SPEED)
-    arm.move(at, TOUCH_SPEED * 2, _EXACT)
-    arm.grip(item.size - 0.012, _CLOSE_STEPS)
-    arm.move(near, TOUCH_SPEED)
-    arm.move(over, CARRY_SPEED)
-    arm.move(CARRY, CARRY_SPEED, _EXACT)
+    robot.move(over, FREE_SPEED)
+    robot.move(near, FREE_SPEED)
+    robot.move(at, TOUCH_SPEED * 2, _EXACT)
+    robot.grasp(world.bodies[name], item.size)
+    robot.move(near, TOUCH_SPEED)
+    robot.move(over, CARRY_SPEED)
+    robot.move(robot.carry, CARRY_SPEED, _EXACT)
     world.refresh_contacts(name)
     _rest(world)
     return True
@@ -229,33 +219,33 @@ def _grasp(world: "World", name: str) -> bool:
 
 def _release(world: "World", name: str, goal: Pose) -> None:
     """Bring the held object to a pose, let go, go home."""
-    arm, item = world.arm, world.scene.item(name)
-    tool = forward(arm.joints())[0]
+    robot, item = world.robot, world.scene.item(name)
+    tool = robot.forward(robot.joints())
     held = world.pose(name)
     offset = tool[:3, :3].T @ (np.array(held.position) - tool[:3, 3])
     yaws = [goal.yaw] if _in_receptacle(world, goal) else [goal.yaw, goal.yaw + math.pi / 2]
-    yaw = _clearest(world.scene, _poses(world), name, goal.position, yaws)
+    yaw = _clearest(world, name, goal.position, yaws)
     turn = np.array([[math.cos(yaw), math.sin(yaw)], [math.sin(yaw), -math.cos(yaw)]])
     x, y = np.array(goal.position[:2]) - turn @ offset[:2]
     z = goal.position[2] + offset[2] + 0.0015
-    path = _descent(np.array([x, y, z]), yaw)
+    path = _descent(world, np.array([x, y, z]), yaw)
     if path is None:
         raise ValueError(f"no way to put the {name} at {goal.position}")
     over, near, at = path
-    arm.move(over, CARRY_SPEED)
+    robot.move(over, CARRY_SPEED)
     world.refresh_contacts(name)
-    arm.move(near, CARRY_SPEED)
-    arm.move(at, TOUCH_SPEED, _EXACT)
+    robot.move(near, CARRY_SPEED)
+    robot.move(at, TOUCH_SPEED, _EXACT)
     world.refresh_contacts(name)
-    arm.grip(item.size + _RELEASE, _RELEASE_STEPS)
-    arm.move(near, TOUCH_SPEED * 2)
-    arm.move(over, FREE_SPEED)
+    robot.release(item.size)
+    robot.move(near, TOUCH_SPEED * 2)
+    robot.move(over, FREE_SPEED)
     _go_home(world)
 
 
 def _go_home(world: "World") -> None:
-    world.arm.width = OPEN
-    world.arm.move(HOME, FREE_SPEED, _EXACT)
+    world.robot.gripper.open()
+    world.robot.move(world.robot.home, FREE_SPEED, _EXACT)
     _rest(world)
 
 
@@ -271,10 +261,10 @@ def _rest(world: "World") -> None:
             return
 
 
-def _descent(point: Vector, yaw: float) -> list[Vector] | None:
-    """Joint angles over, near and at a grasp point; None when one is out of reach."""
+def _descent(world: "World", point: Vector, yaw: float) -> list[Vector] | None:
+    """Joints over, near and at a grasp point; None when one is out of reach."""
     x, y, z = point
-    path = [inverse(np.array([x, y, h]), yaw) for h in (max(_TRANSIT, z + _NEAR), z + _NEAR, z)]
+    path = [world.robot.inverse(np.array([x, y, h]), yaw) for h in (max(_TRANSIT, z + _NEAR), z + _NEAR, z)]
     return None if any(joints is None for joints in path) else path  # type: ignore[return-value]
 
 
@@ -289,40 +279,35 @@ def _grasp_yaws(item: Item, pose: Pose) -> list[float]:
     return [math.radians(angle) for angle in (0, 90, 30, -30, 60, -60)]
 
 
-def _clearest(
-    scene: Scene,
-    poses: dict[str, Pose],
-    name: str,
-    at: tuple[float, float, float],
-    yaws: Iterable[float],
-) -> float:
-    """The first turn whose fingers have a centimetre of room, or the one with most."""
-    room = {yaw: _room(scene, poses, name, at, yaw) for yaw in yaws}
+def _clearest(world: "World", name: str, at: tuple[float, float, float], yaws: Iterable[float]) -> float:
+    """The first turn whose gripper has a centimetre of room, or the one with most."""
+    hand, scene, poses = world.robot.gripper.hand, world.scene, _poses(world)
+    room = {yaw: _room(hand, scene, poses, name, at, yaw) for yaw in yaws}
     return next((yaw for yaw, free in room.items() if free > 0.010), max(room, key=lambda y: room[y]))
 
 
 def _hand_room(
-    scene: Scene, poses: dict[str, Pose], name: str, at: tuple[float, float, float], yaw: float
+    hand: Hand, scene: Scene, poses: dict[str, Pose], name: str, at: tuple[float, float, float], yaw: float
 ) -> float:
-    """Distance from the hand above the fingers to whatever is tall enough to meet it, m."""
+    """Distance from the hand above the object to whatever is tall enough to meet it, m."""
     x, y, z = at
     nearest = 1.0
     for other in scene.items:
         ox, oy, oz = poses[other.name].position
-        if other.name != name and oz + other.size / 2 > z + _HAND_BOTTOM:
-            along = abs((ox - x) * math.sin(yaw) - (oy - y) * math.cos(yaw)) - _HAND_HALF[0]
-            across = abs((ox - x) * math.cos(yaw) + (oy - y) * math.sin(yaw)) - _HAND_HALF[1]
+        if other.name != name and oz + other.size / 2 > z + hand.bottom:
+            along = abs((ox - x) * math.sin(yaw) - (oy - y) * math.cos(yaw)) - hand.half[0]
+            across = abs((ox - x) * math.cos(yaw) + (oy - y) * math.sin(yaw)) - hand.half[1]
             nearest = min(nearest, max(along, across) - 0.65 * other.size)
     return nearest
 
 
 def _room(
-    scene: Scene, poses: dict[str, Pose], name: str, at: tuple[float, float, float], yaw: float
+    hand: Hand, scene: Scene, poses: dict[str, Pose], name: str, at: tuple[float, float, float], yaw: float
 ) -> float:
-    """Distance from the fingers around an object to whatever else is there, m."""
+    """Distance from the gripper around an object to whatever else is there, m."""
     x, y, z = at
-    half, nearest = scene.item(name).size / 2, _hand_room(scene, poses, name, at, yaw)
-    for reach in (half + 0.014, half + 0.028):
+    half, nearest = scene.item(name).size / 2, _hand_room(hand, scene, poses, name, at, yaw)
+    for reach in (half + beyond for beyond in hand.fingers):
         for sign in (-1, 1):
             px, py = x + sign * reach * math.sin(yaw), y - sign * reach * math.cos(yaw)
             for other in scene.items:

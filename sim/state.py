@@ -8,13 +8,12 @@ import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from sim.arm import FINGERS, GRASP_POINT
+from sim.robots.base import TOUCH
 from sim.scene import GRIPPER, TABLE, Fact, Item, Pose, Receptacle
 
 if TYPE_CHECKING:
     from sim.world import World
 
-TOUCH = 0.0025  # m: nearer than that is contact (Bullet rests boxes up to 1 mm apart)
 LEVEL = 0.006  # m: how far a resting object's bottom may be from what carries it
 _REST_SPEED = 0.03  # m/s
 _UPRIGHT = math.cos(math.radians(8))
@@ -28,7 +27,7 @@ class SymbolicState:
     where: tuple[Fact, ...]
     # receptacles without a free slot
     full: tuple[str, ...] = ()
-    # objects that a finger touches while something else carries them
+    # objects that the gripper touches while something else carries them
     touched: tuple[str, ...] = ()
 
     def of(self, name: str) -> Fact:
@@ -66,7 +65,7 @@ class SymbolicState:
 
 
 def satisfied(state: SymbolicState, fact: Fact) -> bool:
-    """Whether the fact holds, and no finger touches the object."""
+    """Whether the fact holds, and no gripper touches the object."""
     return state.of(fact.object) == fact and fact.object not in state.touched
 
 
@@ -76,7 +75,7 @@ def read(world: "World") -> SymbolicState:
     reader = _Reader(world, poses)
     where = tuple(reader.place(item) for item in world.scene.items)
     held = {fact.object for fact in where if fact.relation == "held"}
-    touched = tuple(n for n in poses if n not in held and any(reader.fingers(n)))
+    touched = tuple(n for n in poses if n not in held and reader.touched(n))
     full = tuple(r.name for r in world.scene.receptacles if free_slot(r, poses, next(iter(held), "")) is None)
     return SymbolicState(where, full, touched)
 
@@ -97,7 +96,6 @@ def free_slot(receptacle: Receptacle, poses: dict[str, Pose], ignored: str = "")
 class _Reader:
     def __init__(self, world: "World", poses: dict[str, Pose]) -> None:
         self.world, self.poses = world, poses
-        self.tcp = world.bullet.getLinkState(world.arm.body, GRASP_POINT)[4]
 
     def place(self, item: Item) -> Fact:
         """Where one item is."""
@@ -105,7 +103,8 @@ class _Reader:
         if z < -0.02 or not (0.0 < x < 1.0 and abs(y) < 0.8):
             return Fact(name, "lost")
         support = self._support(item)
-        if all(self.fingers(name)) and support is None and not self._touches_ground(item):
+        held = self.world.robot.holds(self.world.bodies[name])
+        if held and support is None and not self._touches_ground(item):
             return Fact(name, "held", GRIPPER)
         speed, spin = self.world.bullet.getBaseVelocity(self.world.bodies[name])
         if math.hypot(*speed) > _REST_SPEED or math.hypot(*spin) * item.size > 2 * _REST_SPEED:
@@ -116,17 +115,9 @@ class _Reader:
             return support
         return Fact(name, "leaning" if self._touches_any(item) else "floating")
 
-    def fingers(self, name: str) -> tuple[bool, bool]:
-        """Whether the left and the right finger touch an item."""
-        x, y, z = self.poses[name].position
-        if math.dist((x, y, z), self.tcp) > 0.15:
-            return (False, False)
-        arm, body = self.world.arm.body, self.world.bodies[name]
-        left, right = (
-            bool(self.world.bullet.getClosestPoints(arm, body, TOUCH, linkIndexA=finger))
-            for finger in FINGERS
-        )
-        return (left, right)
+    def touched(self, name: str) -> bool:
+        """Whether the gripper touches an item."""
+        return self.world.robot.touches(self.world.bodies[name])
 
     def _support(self, item: Item) -> Fact | None:
         """What carries the item: right height, over it, and in contact."""

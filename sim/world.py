@@ -1,7 +1,7 @@
 """One scene in one physics client: reset, step, look, act, remember and return.
 
 Time is counted in steps of 1/240 s. Every reset starts from an empty simulation, so the same
-(family, seed) and the same skills give the same bits in every process. Knows no planner.
+(family, seed, robot) and the same skills give the same bits in every process. Knows no planner.
 """
 
 from collections.abc import Callable, Mapping
@@ -11,11 +11,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from emu_planner.plan.frame import Camera, Frame, Observation
-from sim import bodies, skills, state, tasks
-from sim.arm import CARRY, HOME, OPEN, Arm
+from sim import bodies, robots, skills, state, tasks
 from sim.bullet import Bullet
 from sim.camera import render
-from sim.kinematics import Vector
+from sim.robots.base import Memory, Robot
 from sim.scene import Pose, Scene, Skill
 
 STEPS_PER_SECOND = 240
@@ -28,8 +27,7 @@ class Snapshot:
 
     bullet_id: int
     steps: int
-    target: Vector
-    width: float
+    robot: Memory
 
 
 class World:
@@ -40,7 +38,7 @@ class World:
     """
 
     scene: Scene
-    arm: Arm
+    robot: Robot
 
     def __init__(self, on_step: Callable[[], None] | None = None) -> None:
         self.bullet = Bullet()
@@ -61,9 +59,9 @@ class World:
 
     # ---- time
 
-    def reset(self, family: str, seed: int) -> Scene:
-        """Build the scene of that family and seed; the arm is at home."""
-        return self.build(tasks.make_scene(family, seed))
+    def reset(self, family: str, seed: int, robot: str = robots.DEFAULT) -> Scene:
+        """Build the scene of that family, seed and robot; the robot is at home."""
+        return self.build(tasks.make_scene(family, seed, robot))
 
     def build(self, scene: Scene) -> Scene:
         """Build a scene from its description and let it settle."""
@@ -74,7 +72,7 @@ class World:
         bullet.setPhysicsEngineParameter(deterministicOverlappingPairs=1, numSolverIterations=50)
         self.scene, self.steps = scene, 0
         self.table = bodies.table(bullet, scene.look.table_rgb)
-        self.arm = Arm(bullet, self.step)
+        self.robot = robots.ROBOTS[robots.known(scene.robot)](bullet, self.step)
         self.bodies = {r.name: bodies.receptacle(bullet, r) for r in scene.receptacles}
         self.bodies |= {item.name: bodies.item(bullet, item) for item in scene.items}
         for _ in range(_SETTLE_STEPS):
@@ -160,16 +158,15 @@ class World:
         What follows now is bit for bit what follows each later restore.
         """
         self.forget_contacts()
-        arm = self.arm
-        return Snapshot(self.bullet.saveState(), self.steps, arm.target.copy(), arm.width)
+        memory = self.robot.remember()
+        return Snapshot(self.bullet.saveState(), self.steps, memory)
 
     def restore(self, snapshot: Snapshot) -> None:
         """Return to a snapshot of this world since its last reset; it can be used again."""
         self.forget_contacts()
         self.bullet.restoreState(stateId=snapshot.bullet_id)
         self.steps = snapshot.steps
-        self.arm.target, self.arm.width = snapshot.target.copy(), snapshot.width
-        self.arm.drive()
+        self.robot.recall(snapshot.robot)
 
     def forget(self, snapshot: Snapshot) -> None:
         """Free a snapshot's memory."""
@@ -184,11 +181,8 @@ class World:
             place = other.bullet.getBasePositionAndOrientation(twin)
             self.bullet.resetBasePositionAndOrientation(body, *place)
             self.bullet.resetBaseVelocity(body, *other.bullet.getBaseVelocity(twin))
-        for joint in range(self.bullet.getNumJoints(self.arm.body)):
-            angle, speed = other.bullet.getJointState(other.arm.body, joint)[:2]
-            self.bullet.resetJointState(self.arm.body, joint, angle, speed)
-        self.arm.target, self.arm.width = other.arm.target.copy(), other.arm.width
-        self.arm.drive()
+        ours = {other.bodies[name]: body for name, body in self.bodies.items()}
+        self.robot.mirror(other.robot, ours.__getitem__)
         self.steps = other.steps
 
     # ---- imagining, without physics
@@ -197,7 +191,7 @@ class World:
         self,
         poses: Mapping[str, Pose | None],
         arm: str = "home",
-        width: float = OPEN,
+        size: float | None = None,
     ) -> None:
         """Put items and arm somewhere without physics, to render a state that never was.
 
@@ -207,19 +201,20 @@ class World:
         Args:
             poses: new pose of some items; None lets an item vanish. Others stay.
             arm: "home" or "carry".
-            width: between the fingers, m.
+            size: of what the gripper is around, m; None: it is open.
         """
         for name, pose in poses.items():
             pose = pose or Pose.upright(0.0, 0.0, -5.0)
             body = self.bodies[name]
             self.bullet.resetBasePositionAndOrientation(body, pose.position, pose.quaternion)
             self.bullet.resetBaseVelocity(body, (0, 0, 0), (0, 0, 0))
-        self.arm.pose({"home": HOME, "carry": CARRY}[arm], width)
+        joints = {"home": self.robot.home, "carry": self.robot.carry}[arm]
+        self.robot.pose(joints, size)
 
     def imagine(self, skill: Skill) -> None:
         """Put the world into the state that a legal skill should lead to, without physics."""
         item = self.scene.item(skill.object)
         if skill.verb == "pick":
-            self.pose_state({item.name: skills.carry_pose(item)}, "carry", item.size)
+            self.pose_state({item.name: skills.carry_pose(self, item)}, "carry", item.size)
         else:
             self.pose_state({item.name: skills.place_pose(self, item.name, skill.target)})

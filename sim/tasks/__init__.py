@@ -7,14 +7,12 @@ from types import ModuleType
 
 import numpy as np
 
-from sim import language
+from sim import language, robots
 from sim.camera import draw_look
 from sim.layout import Layout, NoRoomError
 from sim.scene import Goal, Scene
 from sim.state import SymbolicState, satisfied
 from sim.tasks import container, sort, stack, zone
-
-ROBOT = "panda"
 
 
 @dataclass(frozen=True)
@@ -43,11 +41,13 @@ def generator(family: str, seed: int, purpose: str = "scene") -> np.random.Gener
     return np.random.default_rng([int.from_bytes(word, "little"), seed])
 
 
-def make_scene(family: str, seed: int) -> Scene:
-    """The scene of a family and a seed, the same in every process.
+def make_scene(family: str, seed: int, robot: str = robots.DEFAULT) -> Scene:
+    """The scene of a family, a seed and a robot, the same in every process.
+
+    What is drawn does not depend on the robot: every robot reaches every place of a layout.
 
     Raises:
-        ValueError: unknown family, or negative seed.
+        ValueError: unknown family or robot, or negative seed.
     """
     if family not in FAMILIES:
         raise ValueError(f"unknown family {family!r}; expected one of {list(FAMILIES)}")
@@ -64,7 +64,7 @@ def make_scene(family: str, seed: int) -> Scene:
     scene = Scene(
         family,
         seed,
-        ROBOT,
+        robots.known(robot),
         tuple(layout.items),
         tuple(layout.receptacles),
         draw_look(rng),

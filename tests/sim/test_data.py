@@ -5,11 +5,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from sim import data, episode
+from sim import data, episode, robots
 from sim.data import EpisodeReader
 from sim.language import parse
 from sim.scene import BENCHMARK_FIRST_SEED, training_seed
-from sim.tasks import make_scene
+from sim.tasks import FAMILIES, make_scene
 from sim.world import World
 
 
@@ -39,6 +39,38 @@ def test_records_read_back_as_they_were_simulated(folder: Path) -> None:
         assert np.array_equal(reader.frame(record, index), picture)
     scene = make_scene(record.family, record.seed)
     assert [parse(text, scene) for text in record.subgoals] == list(record.skills)
+
+
+def test_robots_take_turns_and_records_name_them(tmp_path: Path) -> None:
+    names = tuple(robots.ROBOTS)
+    assert [data.robot_of(seed, names) for seed in (0, 3, 4, 8, 12, 16)] == [
+        "panda", "panda", "kuka", "xarm", "mobile", "panda",
+    ]  # fmt: skip
+    # every robot meets every family
+    met = {(data.robot_of(seed, names), data.family_of(seed)) for seed in range(len(names) * len(FAMILIES))}
+    assert len(met) == len(names) * len(FAMILIES)
+    data.write(tmp_path, episodes=2, first_seed=7, robot="all")
+    reader = EpisodeReader(tmp_path)
+    records = list(reader)
+    assert [(record.seed, record.robot) for record in records] == [(7, "kuka"), (8, "xarm")]
+    with World() as world:
+        again = episode.record(world, records[0].family, 7, "kuka")
+    assert records[0].states == again.states
+    assert np.array_equal(reader.frame(records[0], 1), again.pictures[1])
+    with pytest.raises(ValueError, match="holds the run"):
+        data.write(tmp_path, episodes=2, first_seed=7, robot="kuka")
+
+
+def test_an_unknown_robot_is_refused_before_anything_is_written(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match=r"unknown robot 'ur5'.*panda, kuka, xarm, mobile"):
+        data.write(tmp_path / "no", episodes=2, robot="ur5")
+    assert not (tmp_path / "no").exists()
+
+
+def test_a_run_from_before_there_were_robots_goes_on_as_the_pandas(tmp_path: Path) -> None:
+    (tmp_path / "run.json").write_text('{"episodes": 1, "first_seed": 40}\n')
+    assert data.write(tmp_path, episodes=1, first_seed=40)["seeds"] == 1
+    assert [record.robot for record in EpisodeReader(tmp_path)] == ["panda"]
 
 
 def test_a_suffix_starts_in_the_middle(folder: Path) -> None:

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from emu_planner.plan import FinishReason, Generation, PlanError, Still, Task, collect
-from sim import episode, language, tasks
+from sim import episode, language, robots, tasks
 from sim.oracle import OraclePlanner, next_skill
 from sim.scene import BENCHMARK_FIRST_SEED, Fact, Goal, Skill
 from sim.state import SymbolicState
@@ -72,9 +72,10 @@ def test_refuses_a_lost_object() -> None:
         next_skill(Goal((Fact("red block", "in", "red box"),)), state)
 
 
-def test_plan_shows_what_then_happens_and_moves_nothing() -> None:
+@pytest.mark.parametrize("robot", list(robots.ROBOTS))
+def test_plan_shows_what_then_happens_and_moves_nothing(robot: str) -> None:
     with World() as world:
-        scene = world.reset("container", 1)
+        scene = world.reset("container", 1, robot)
         before = world.picture()
         planner = OraclePlanner(world)
         report = collect(scene.instruction, planner.plan(Task(scene.instruction), Still(world.observation())))

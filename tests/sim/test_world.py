@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from sim import tasks
+from sim import robots, tasks
 from sim.oracle import next_skill
 from sim.scene import Skill
 from sim.world import World
@@ -76,10 +76,11 @@ def test_legal_skills_follow_the_state() -> None:
         assert scene.receptacles[0].name in {skill.target for skill in places}
 
 
+@pytest.mark.parametrize("robot", list(robots.ROBOTS))
 @pytest.mark.parametrize("family", list(tasks.FAMILIES))
-def test_imagining_a_skill_gives_the_state_and_nearly_the_picture(family: str) -> None:
+def test_imagining_a_skill_gives_the_state_and_nearly_the_picture(family: str, robot: str) -> None:
     with World() as world:
-        scene = world.reset(family, 9)
+        scene = world.reset(family, 9, robot)
         for _ in range(2):
             skill = next_skill(scene.goal, world.state())
             assert skill is not None
