@@ -1,8 +1,9 @@
 """Reading a picture back: which of the states that could be next does it show?
 
 A library of states is rendered by the simulator itself, possible ones (every legal skill's outcome,
-and nothing happening) and impossible ones (an object vanished, floating, swapped, shifted), and the
-nearest after the same blur wins. Knows pictures and skills; not who imagined the picture, nor why.
+and nothing happening) and impossible ones (an object vanished, floating, swapped, shifted; a drawer
+ajar), and the nearest after the same blur wins. Knows pictures and skills; not who imagined the
+picture, nor why.
 """
 
 from collections.abc import Iterator, Mapping
@@ -13,6 +14,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from sim import fixture_skills
 from sim.scene import Pose, Skill
 from sim.world import World
 
@@ -21,6 +23,7 @@ Picture = NDArray[np.uint8]
 _BLUR_PX = 0.8  # sigma: about what a 16x tokenizer does to an edge
 _FLOAT_M = 0.05
 _SHIFT_M = 0.03
+_AJAR = 0.5  # of its way
 
 
 @dataclass(frozen=True)
@@ -54,6 +57,12 @@ def library(world: World) -> list[Candidate]:
         world.pose_state(poses, arm=_arm(world))
         candidates.append(Candidate(name, None, False, world.picture()))
         world.restore(snapshot)
+    for receptacle in world.scene.receptacles:
+        if receptacle.opens:
+            poses = fixture_skills.carried(world, receptacle, _AJAR)
+            world.pose_state(poses, arm=_arm(world), parts={receptacle.name: _AJAR})
+            candidates.append(Candidate(f"{receptacle.name} ajar", None, False, world.picture()))
+            world.restore(snapshot)
     world.forget(snapshot)
     return candidates
 
@@ -78,9 +87,10 @@ def read_picture(picture: Picture, candidates: list[Candidate]) -> Reading:
 
 
 def _impossible(world: World) -> Iterator[tuple[str, Mapping[str, Pose | None]]]:
-    """Counterfactual states: names, and the poses that make them."""
-    poses = {item.name: world.pose(item.name) for item in world.scene.items}
-    names = list(poses)
+    """Counterfactual states of what is to be seen: names, and the poses that make them."""
+    state = world.state()
+    names = [item.name for item in world.scene.items if state.shut_in(item.name) is None]
+    poses = {name: world.pose(name) for name in names}
     for name in names:
         x, y, z = poses[name].position
         turn = poses[name].quaternion

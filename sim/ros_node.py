@@ -257,6 +257,8 @@ class SimNode(Node):
         with self._lock:
             task = self._task or scene.instruction
         goal = scene.goal if task == scene.instruction else language.parse_instruction(task, scene)
+        if goal is not None and goal != self._world.goal:
+            self._world.follow(goal)
         named = None if goal is None else tasks.success(scene, state, goal)
         told = {
             "task": task,

@@ -12,9 +12,10 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from sim import relations
 from sim.robots.base import CARRY_SPEED, FREE_SPEED, TOUCH_SPEED, Hand, Vector
-from sim.scene import TABLE, Fact, Item, Pose, Scene, Skill
-from sim.state import SymbolicState, free_slot
+from sim.scene import TABLE, Fact, Item, Pose, Scene, Skill, names_in, pair
+from sim.state import LEVEL, SymbolicState, free_slot, satisfied
 
 if TYPE_CHECKING:
     from sim.world import World
@@ -50,8 +51,18 @@ def legal(world: "World") -> list[Skill]:
     if held is None:
         return [Skill("pick", i.name) for i in world.scene.items if _why_no_pick(world, now, i.name) is None]
     targets = [TABLE, *(i.name for i in world.scene.items), *(r.name for r in world.scene.receptacles)]
+    places = [Skill("place", held, target) for target in targets] + _related(world.scene, held)
+    return [skill for skill in places if _why_no_place(world, now, skill) is None]
+
+
+def _related(scene: Scene, name: str) -> list[Skill]:
+    """Places by a relation, of those that the scene's family chooses by."""
+    others = [item.name for item in scene.items if item.name != name]
+    pairs = [pair(a, b) for i, a in enumerate(others) for b in others[i + 1 :]]
     return [
-        Skill("place", held, target) for target in targets if _why_no_place(world, now, held, target) is None
+        Skill("place", name, target, relation)
+        for relation in scene.relations
+        for target in (pairs if relation in ("between", "across") else others)
     ]
 
 
@@ -63,7 +74,7 @@ def why_illegal(world: "World", skill: Skill) -> str | None:
     if skill.verb == "pick":
         return _why_no_pick(world, now, skill.object)
     if skill.verb == "place":
-        return _why_no_place(world, now, skill.object, skill.target)
+        return _why_no_place(world, now, skill)
     return f"unknown verb {skill.verb!r}; expected pick or place"
 
 
@@ -75,17 +86,26 @@ def _why_no_pick(world: "World", now: SymbolicState, name: str) -> str | None:
         return f"the {name} is {fact.relation}"
     if (above := now.above(name)) is not None:
         return f"the {above} stands on the {name}"
+    if world.scene.item(name).kind == "crate":
+        return f"the {name} is too wide to grasp"
+    if (shut := now.shut_in(name)) is not None:
+        return f"the {name} is shut in the {shut}"
     if world.robot.inverse(np.array(world.pose(name).position), 0.0) is None:
         return f"the {name} is out of reach"
     return None
 
 
-def _why_no_place(world: "World", now: SymbolicState, name: str, target: str) -> str | None:
+def _why_no_place(world: "World", now: SymbolicState, skill: Skill) -> str | None:
+    name, target = skill.object, skill.target
     if now.held != name:
         return f"the gripper does not hold the {name}"
+    if skill.relation:
+        return _why_no_relation(world, now, skill)
     if target == TABLE:
         return None if _free_spot(world, name) is not None else "the table is full"
     if world.scene.receptacle(target) is not None:
+        if now.part(target) in ("closed", "ajar"):
+            return f"the {target} is {now.part(target)}"
         return f"the {target} is full" if target in now.full else None
     if target == name or target not in {item.name for item in world.scene.items}:
         return f"there is no {target} to place it on"
@@ -104,6 +124,32 @@ def _why_no_place(world: "World", now: SymbolicState, name: str, target: str) ->
     return None
 
 
+def _why_no_relation(world: "World", now: SymbolicState, skill: Skill) -> str | None:
+    """Why an object cannot be placed by a relation to others that stand on the table."""
+    known = {item.name for item in world.scene.items}
+    for name in names_in(skill.target):
+        if name == skill.object or name not in known:
+            return f"there is no {name} to place it by"
+        if now.of(name) != Fact(name, "on", TABLE):
+            return f"the {name} does not stand on the table"
+        if skill.relation == "across" and (above := now.above(name)) is not None:
+            return f"the {above} stands on the {name}"
+    if skill.relation == "across":
+        first, second = names_in(skill.target)
+        level = abs(world.pose(first).position[2] - world.pose(second).position[2]) < LEVEL / 3
+        beside = Fact(first, "beside", second) in now.spatial
+        return None if beside and level else f"nothing can rest on the {first} and the {second}"
+    if skill.relation not in relations.SPATIAL:
+        return f"unknown relation {skill.relation!r}; expected one of {(*relations.SPATIAL, 'across')}"
+    if relations.free_spot(world.scene, poses_of(world), *_key(skill)) is None:
+        return f"there is no room {skill.relation.replace('_', ' ')} the {skill.target}"
+    return None
+
+
+def _key(skill: Skill) -> tuple[str, str, str]:
+    return skill.object, skill.relation, skill.target
+
+
 # ---- where things go
 
 
@@ -113,9 +159,16 @@ def carry_pose(world: "World", item: Item) -> Pose:
     return Pose.upright(x, y, z - world.robot.gripper.lift(item.size), 0.0)
 
 
-def place_pose(world: "World", name: str, target: str) -> Pose:
+def place_pose(world: "World", name: str, target: str, relation: str = "") -> Pose:
     """Where a legal place puts the object: a function of the state."""
     half = world.scene.item(name).size / 2
+    if relation == "across":
+        return _across(world, half, *names_in(target))
+    if relation:
+        beside = relations.free_spot(world.scene, poses_of(world), name, relation, target)
+        if beside is None:
+            raise ValueError(f"no room {relation} the {target} for the {name}")
+        return beside
     receptacle = world.scene.receptacle(target)
     if target == TABLE:
         spot = _free_spot(world, name)
@@ -123,7 +176,7 @@ def place_pose(world: "World", name: str, target: str) -> Pose:
             raise ValueError(f"no free spot on the table for the {name}")
         return Pose.upright(*spot, half)
     if receptacle is not None:
-        slot = free_slot(receptacle, _poses(world), name)
+        slot = free_slot(receptacle, poses_of(world), name)
         if slot is None:
             raise ValueError(f"the {target} is full")
         return Pose.upright(*receptacle.slot(slot), receptacle.floor + half, receptacle.yaw)
@@ -132,16 +185,24 @@ def place_pose(world: "World", name: str, target: str) -> Pose:
     return Pose.upright(x, y, z + world.scene.item(target).size / 2 + half, _quarter(below.yaw))
 
 
-def _poses(world: "World") -> dict[str, Pose]:
+def _across(world: "World", half: float, first: str, second: str) -> Pose:
+    """On top of two blocks that stand side by side, over the joint."""
+    a, b = world.pose(first), world.pose(second)
+    x, y = ((p + q) / 2 for p, q in zip(a.position[:2], b.position[:2], strict=True))
+    top = max(world.pose(name).position[2] + world.scene.item(name).size / 2 for name in (first, second))
+    return Pose.upright(x, y, top + half, _quarter(a.yaw))
+
+
+def poses_of(world: "World") -> dict[str, Pose]:
+    """Present pose of every item, by name."""
     return {item.name: world.pose(item.name) for item in world.scene.items}
 
 
 def _free_spot(world: "World", name: str) -> tuple[float, float] | None:
-    others = [p.position for n, p in _poses(world).items() if n != name]
+    others = [(world.pose(i.name).position, i.extra_room) for i in world.scene.items if i.name != name]
     for x, y in _SPOTS:
-        if all(math.hypot(x - o[0], y - o[1]) >= _SPOT_GAP for o in others) and all(
-            r.outside(x, y) >= _SPOT_WALL for r in world.scene.receptacles
-        ):
+        clear = all(math.hypot(x - o[0], y - o[1]) >= _SPOT_GAP + extra for o, extra in others)
+        if clear and relations.walls_apart(world.scene, x, y, _SPOT_WALL):
             return (x, y)
     return None
 
@@ -162,7 +223,7 @@ def execute(world: "World", skill: Skill) -> SkillResult:
     world.forget_contacts()
     if skill.verb == "pick":
         return _pick(world, skill.object)
-    return _place(world, skill.object, skill.target)
+    return _place(world, skill)
 
 
 def _pick(world: "World", name: str) -> SkillResult:
@@ -171,27 +232,36 @@ def _pick(world: "World", name: str) -> SkillResult:
             break
         if world.state().held == name:
             return SkillResult(True)
-        _go_home(world)
+        go_home(world)
         if _why_no_pick(world, world.state(), name) is not None:
             break
-    _go_home(world)
+    go_home(world)
     return SkillResult(False, f"the {name} slipped: it is {world.state().of(name).relation}")
 
 
-def _place(world: "World", name: str, target: str) -> SkillResult:
-    goal = place_pose(world, name, target)
+def _place(world: "World", skill: Skill) -> SkillResult:
+    name, target = skill.object, skill.target
+    goal = place_pose(world, name, target, skill.relation)
     wanted = Fact(name, "in" if world.scene.receptacle(target) else "on", target)
+    if skill.relation in relations.SPATIAL:
+        wanted = Fact(name, skill.relation, target)
     for _ in range(_TRIES):
         _release(world, name, goal)
         now = world.state()
-        if now.of(name) == wanted:
+        if _reached(now, wanted):
             return SkillResult(True)
         if _why_no_pick(world, now, name) is not None or not _pick(world, name).ok:
             break
     now = world.state()
     if now.held is not None:
-        _go_home(world)
-    return SkillResult(now.of(name) == wanted, f"the {name} is {now.of(name).relation} {now.of(name).target}")
+        go_home(world)
+    return SkillResult(_reached(now, wanted), f"the {name} is {now.of(name).relation} {now.of(name).target}")
+
+
+def _reached(now: SymbolicState, wanted: Fact) -> bool:
+    if wanted.relation in relations.SPATIAL:
+        return satisfied(now, wanted)
+    return now.of(wanted.object) == wanted
 
 
 def _grasp(world: "World", name: str) -> bool:
@@ -200,7 +270,7 @@ def _grasp(world: "World", name: str) -> bool:
     x, y, z = pose.position
     yaws = _grasp_yaws(item, pose)
     yaw = _clearest(world, name, (x, y, z), yaws)
-    path = _descent(world, np.array([x, y, z + robot.gripper.lift(item.size)]), yaw)
+    path = descent(world, np.array([x, y, z + robot.gripper.lift(item.size)]), yaw)
     if path is None:
         return False
     robot.gripper.prepare(item.size)
@@ -228,7 +298,7 @@ def _release(world: "World", name: str, goal: Pose) -> None:
     turn = np.array([[math.cos(yaw), math.sin(yaw)], [math.sin(yaw), -math.cos(yaw)]])
     x, y = np.array(goal.position[:2]) - turn @ offset[:2]
     z = goal.position[2] + offset[2] + 0.0015
-    path = _descent(world, np.array([x, y, z]), yaw)
+    path = descent(world, np.array([x, y, z]), yaw)
     if path is None:
         raise ValueError(f"no way to put the {name} at {goal.position}")
     over, near, at = path
@@ -240,10 +310,11 @@ def _release(world: "World", name: str, goal: Pose) -> None:
     robot.release(item.size)
     robot.move(near, TOUCH_SPEED * 2)
     robot.move(over, FREE_SPEED)
-    _go_home(world)
+    go_home(world)
 
 
-def _go_home(world: "World") -> None:
+def go_home(world: "World") -> None:
+    """Open the gripper, bring the arm home, and wait until nothing moves."""
     world.robot.gripper.open()
     world.robot.move(world.robot.home, FREE_SPEED, _EXACT)
     _rest(world)
@@ -261,7 +332,7 @@ def _rest(world: "World") -> None:
             return
 
 
-def _descent(world: "World", point: Vector, yaw: float) -> list[Vector] | None:
+def descent(world: "World", point: Vector, yaw: float) -> list[Vector] | None:
     """Joints over, near and at a grasp point; None when one is out of reach."""
     x, y, z = point
     path = [world.robot.inverse(np.array([x, y, h]), yaw) for h in (max(_TRANSIT, z + _NEAR), z + _NEAR, z)]
@@ -281,7 +352,7 @@ def _grasp_yaws(item: Item, pose: Pose) -> list[float]:
 
 def _clearest(world: "World", name: str, at: tuple[float, float, float], yaws: Iterable[float]) -> float:
     """The first turn whose gripper has a centimetre of room, or the one with most."""
-    hand, scene, poses = world.robot.gripper.hand, world.scene, _poses(world)
+    hand, scene, poses = world.robot.gripper.hand, world.scene, poses_of(world)
     room = {yaw: _room(hand, scene, poses, name, at, yaw) for yaw in yaws}
     return next((yaw for yaw, free in room.items() if free > 0.010), max(room, key=lambda y: room[y]))
 

@@ -11,11 +11,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from emu_planner.plan.frame import Camera, Frame, Observation
-from sim import bodies, robots, skills, state, tasks
+from sim import bodies, fixture_bodies, repertoire, robots, skills, state, tasks
 from sim.bullet import Bullet
 from sim.camera import render
 from sim.robots.base import Memory, Robot
-from sim.scene import Pose, Scene, Skill
+from sim.scene import Button, Goal, Pose, Scene, Skill
 
 STEPS_PER_SECOND = 240
 _SETTLE_STEPS = 12
@@ -28,6 +28,7 @@ class Snapshot:
     bullet_id: int
     steps: int
     robot: Memory
+    stage: int = 0
 
 
 class World:
@@ -46,6 +47,9 @@ class World:
         self.steps = 0
         # Bullet's number of each item and container, by name
         self.bodies: dict[str, int] = {}
+        # the goal whose stages are counted, and how many of them have been reached
+        self.goal = Goal(())
+        self.stage = 0
 
     def __enter__(self) -> "World":
         return self
@@ -73,11 +77,20 @@ class World:
         self.scene, self.steps = scene, 0
         self.table = bodies.table(bullet, scene.look.table_rgb)
         self.robot = robots.ROBOTS[robots.known(scene.robot)](bullet, self.step)
-        self.bodies = {r.name: bodies.receptacle(bullet, r) for r in scene.receptacles}
+        self.bodies = {
+            r.name: fixture_bodies.load(bullet, r, self.table) if r.opens else bodies.receptacle(bullet, r)
+            for r in scene.receptacles
+        }
+        self.bodies |= {b.name: fixture_bodies.load(bullet, b, self.table) for b in scene.buttons}
         self.bodies |= {item.name: bodies.item(bullet, item) for item in scene.items}
         for _ in range(_SETTLE_STEPS):
             self.step()
+        self.follow(scene.goal)
         return scene
+
+    def follow(self, goal: Goal) -> None:
+        """Count the stages of this goal from now on; after a reset, those of the scene's goal."""
+        self.goal, self.stage = goal, 0
 
     def step(self) -> None:
         """One step of physics, 1/240 s."""
@@ -140,15 +153,41 @@ class World:
         """Both views side by side, front | side: [192, 384, 3] uint8."""
         return np.concatenate([frame.rgb for frame in self.observation().frames], axis=1)
 
+    def fraction(self, name: str) -> float:
+        """How far a drawer, a lid or a button's lamp has moved: 0 closed or dark, 1 open or lit."""
+        what = self.scene.button(name) or self.scene.receptacle(name)
+        if what is None:
+            raise KeyError(f"nothing opens or lights up that is called {name!r}")
+        joint = fixture_bodies.LAMP if isinstance(what, Button) else 0
+        value = self.bullet.getJointState(self.bodies[name], joint)[0]
+        return float(value / fixture_bodies.full_travel(what))
+
+    def set_fraction(self, name: str, fraction: float) -> None:
+        """Put a moving part there at once, without physics."""
+        what = self.scene.button(name) or self.scene.receptacle(name)
+        if what is None:
+            raise KeyError(f"nothing opens or lights up that is called {name!r}")
+        joint = fixture_bodies.LAMP if isinstance(what, Button) else 0
+        value = fraction * fixture_bodies.full_travel(what)
+        self.bullet.resetJointState(self.bodies[name], joint, value)
+
     # ---- acting
 
     def legal_skills(self) -> list[Skill]:
         """All skills that are possible in the present state, distractors included."""
-        return skills.legal(self)
+        return repertoire.legal(self)
 
     def execute(self, skill: Skill) -> skills.SkillResult:
         """Carry out one skill. One that is not legal now is refused and moves nothing."""
-        return skills.execute(self, skill)
+        result = repertoire.execute(self, skill)
+        self._advance()
+        return result
+
+    def _advance(self) -> None:
+        """Count a stage of the goal when it is reached."""
+        if self.stage < len(self.goal.stages):
+            now = self.state()
+            self.stage += all(state.satisfied(now, fact) for fact in self.goal.stages[self.stage])
 
     # ---- remembering
 
@@ -159,13 +198,13 @@ class World:
         """
         self.forget_contacts()
         memory = self.robot.remember()
-        return Snapshot(self.bullet.saveState(), self.steps, memory)
+        return Snapshot(self.bullet.saveState(), self.steps, memory, self.stage)
 
     def restore(self, snapshot: Snapshot) -> None:
         """Return to a snapshot of this world since its last reset; it can be used again."""
         self.forget_contacts()
         self.bullet.restoreState(stateId=snapshot.bullet_id)
-        self.steps = snapshot.steps
+        self.steps, self.stage = snapshot.steps, snapshot.stage
         self.robot.recall(snapshot.robot)
 
     def forget(self, snapshot: Snapshot) -> None:
@@ -181,9 +220,13 @@ class World:
             place = other.bullet.getBasePositionAndOrientation(twin)
             self.bullet.resetBasePositionAndOrientation(body, *place)
             self.bullet.resetBaseVelocity(body, *other.bullet.getBaseVelocity(twin))
+        for name in self.scene.parts:
+            for joint in range(self.bullet.getNumJoints(self.bodies[name])):
+                value, speed = other.bullet.getJointState(other.bodies[name], joint)[:2]
+                self.bullet.resetJointState(self.bodies[name], joint, value, speed)
         ours = {other.bodies[name]: body for name, body in self.bodies.items()}
         self.robot.mirror(other.robot, ours.__getitem__)
-        self.steps = other.steps
+        self.steps, self.goal, self.stage = other.steps, other.goal, other.stage
 
     # ---- imagining, without physics
 
@@ -192,6 +235,7 @@ class World:
         poses: Mapping[str, Pose | None],
         arm: str = "home",
         size: float | None = None,
+        parts: Mapping[str, float] | None = None,
     ) -> None:
         """Put items and arm somewhere without physics, to render a state that never was.
 
@@ -202,7 +246,10 @@ class World:
             poses: new pose of some items; None lets an item vanish. Others stay.
             arm: "home" or "carry".
             size: of what the gripper is around, m; None: it is open.
+            parts: new fraction of some moving parts, see `fraction`.
         """
+        for name, fraction in (parts or {}).items():
+            self.set_fraction(name, fraction)
         for name, pose in poses.items():
             pose = pose or Pose.upright(0.0, 0.0, -5.0)
             body = self.bodies[name]
@@ -213,8 +260,5 @@ class World:
 
     def imagine(self, skill: Skill) -> None:
         """Put the world into the state that a legal skill should lead to, without physics."""
-        item = self.scene.item(skill.object)
-        if skill.verb == "pick":
-            self.pose_state({item.name: skills.carry_pose(self, item)}, "carry", item.size)
-        else:
-            self.pose_state({item.name: skills.place_pose(self, item.name, skill.target)})
+        repertoire.imagine(self, skill)
+        self._advance()

@@ -39,10 +39,10 @@ from sim.benchmark import (
 )
 from sim.oracle import OraclePlanner, next_skill
 from sim.scene import BENCHMARK_FIRST_SEED
-from sim.tasks import FAMILIES
+from sim.tasks import FIRST
 from sim.world import World
 
-SCENES = [SceneName(family, BENCHMARK_FIRST_SEED + 3) for family in FAMILIES]
+SCENES = [SceneName(family, BENCHMARK_FIRST_SEED + 3) for family in FIRST]
 STACK = SCENES[0]
 
 
@@ -200,7 +200,7 @@ def test_the_quick_suite_is_held_out_and_covers_the_families() -> None:
     assert len(scenes) == len(set(scenes)) == 100
     assert all(scene.seed >= BENCHMARK_FIRST_SEED for scene in scenes)
     families = [scene.family for scene in scenes]
-    assert {name: families.count(name) for name in FAMILIES} == dict.fromkeys(FAMILIES, 25)
+    assert {name: families.count(name) for name in FIRST} == dict.fromkeys(FIRST, 25)
 
 
 def test_a_suite_of_training_seeds_is_refused(tmp_path: Path) -> None:

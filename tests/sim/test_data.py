@@ -9,7 +9,7 @@ from sim import data, episode, robots
 from sim.data import EpisodeReader
 from sim.language import parse
 from sim.scene import BENCHMARK_FIRST_SEED, training_seed
-from sim.tasks import FAMILIES, make_scene
+from sim.tasks import FAMILIES, FIRST, make_scene
 from sim.world import World
 
 
@@ -47,8 +47,8 @@ def test_robots_take_turns_and_records_name_them(tmp_path: Path) -> None:
         "panda", "panda", "kuka", "xarm", "mobile", "panda",
     ]  # fmt: skip
     # every robot meets every family
-    met = {(data.robot_of(seed, names), data.family_of(seed)) for seed in range(len(names) * len(FAMILIES))}
-    assert len(met) == len(names) * len(FAMILIES)
+    met = {(data.robot_of(seed, names), data.family_of(seed)) for seed in range(len(names) * len(FIRST))}
+    assert len(met) == len(names) * len(FIRST)
     data.write(tmp_path, episodes=2, first_seed=7, robot="all")
     reader = EpisodeReader(tmp_path)
     records = list(reader)
@@ -108,3 +108,36 @@ def test_benchmark_seeds_are_refused(tmp_path: Path) -> None:
 def test_a_missing_folder_is_named(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="nowhere"):
         EpisodeReader(tmp_path / "nowhere")
+
+
+def test_families_take_turns_when_asked_for_and_only_then(tmp_path: Path) -> None:
+    assert [data.family_of(seed) for seed in range(5)] == [*FIRST, FIRST[0]]
+    every = tuple(FAMILIES)
+    assert [data.family_of(seed, every) for seed in range(len(every))] == list(every)
+    data.write(tmp_path, episodes=2, first_seed=2, families="button,row")
+    reader = EpisodeReader(tmp_path)
+    records = list(reader)
+    assert [(record.seed, record.family) for record in records] == [(2, "button"), (3, "row")]
+    with World() as world:
+        for record in records:
+            again = episode.record(world, record.family, record.seed)
+            assert record.skills == tuple(taken.skill for taken in again.steps)
+            assert record.states == again.states
+            scene = again.scene
+            assert [parse(text, scene) for text in record.subgoals] == list(record.skills)
+    # a lamp, a stage and a relation came back from the disk
+    assert records[0].states[-1].parts[0].relation == "lit"
+    assert records[0].states[-1].stage == 1
+    assert any(fact.relation == "right_of" for fact in records[1].states[-1].spatial)
+    with pytest.raises(ValueError, match="holds the run"):
+        data.write(tmp_path, episodes=2, first_seed=2)
+
+
+def test_a_robot_is_not_asked_for_what_it_cannot_do(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match=r"kuka cannot do push.*panda"):
+        data.write(tmp_path, episodes=2, robot="kuka", families="stack,push")
+    with pytest.raises(ValueError, match="unknown family 'juggle'"):
+        data.write(tmp_path, episodes=2, families="juggle")
+    names = ("panda", "kuka", "xarm", "mobile")
+    met = {data.robot_of(seed, names, ("push", "stack")) for seed in range(0, 40, 2)}
+    assert met == {"panda", "xarm"}
