@@ -26,7 +26,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from sim import robots
+from sim import digest, robots
 from sim.episode import Episode, ImperfectError, record
 from sim.scene import Fact, Skill, training_seed
 from sim.state import SymbolicState
@@ -113,9 +113,9 @@ def decode_png(data: bytes) -> NDArray[np.uint8]:
     return np.ascontiguousarray(image[:, :, ::-1]).astype(np.uint8, copy=False)
 
 
-def encode_png(rgb: NDArray[np.uint8]) -> bytes:
-    """[H, W, 3] uint8 RGB to PNG, fast rather than small."""
-    ok, data = cv2.imencode(".png", rgb[:, :, ::-1], [cv2.IMWRITE_PNG_COMPRESSION, 1])
+def encode_png(rgb: NDArray[np.uint8], effort: int = 1) -> bytes:
+    """[H, W, 3] uint8 RGB to PNG; effort 1 is fast, 9 small."""
+    ok, data = cv2.imencode(".png", rgb[:, :, ::-1], [cv2.IMWRITE_PNG_COMPRESSION, effort])
     if not ok:
         raise ValueError(f"OpenCV cannot write a PNG of shape {rgb.shape}")
     return data.tobytes()
@@ -225,15 +225,16 @@ def _write_shard(
                 data = encode_png(picture)
                 places.append((frames.tell(), len(data)))
                 frames.write(data)
-            lines.write(json.dumps(_to_json(episode, places)) + "\n")
+            lines.write(json.dumps(to_line(episode, places)) + "\n")
             written += 1
     os.replace(frames_part, frames_path)
     os.replace(lines_part, lines_path)
     return name, len(seeds), written
 
 
-def _to_json(episode: Episode, frames: list[tuple[int, int]]) -> dict[str, Any]:
-    return {
+def to_line(episode: Episode, frames: list[tuple[int, int]]) -> dict[str, Any]:
+    """What a line of the .jsonl says of an episode whose pictures lie at (offset, length) in .frames."""
+    line = {
         "family": episode.scene.family,
         "seed": episode.scene.seed,
         "robot": episode.scene.robot,
@@ -244,6 +245,8 @@ def _to_json(episode: Episode, frames: list[tuple[int, int]]) -> dict[str, Any]:
         "detour": [_skill_list(skill) for skill in episode.detour],
         "success": episode.success,
     }
+    pictures = [digest.of_picture(picture) for picture in episode.pictures]
+    return {**line, "sha256": {"record": digest.of_record(line), "pictures": pictures}}
 
 
 def _skill_list(skill: Skill) -> list[str]:

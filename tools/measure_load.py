@@ -4,6 +4,7 @@ Writes a random model in the published layout, then loads it in fresh processes,
 does, and naively (all shards into one state dictionary, which is copied into a model that is in memory
 already). Peak memory is the kernel's high-water mark of the process, files that it maps included, from
 after the imports on. The files have just been written: where they fit in memory, no disk is measured.
+Needs requirements/dev.txt.
 """
 
 import argparse

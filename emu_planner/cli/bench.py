@@ -1,4 +1,4 @@
-"""`emu-planner bench SUITE|latency`: measure a planner. A composition root: model meets simulator."""
+"""`emu-planner bench SUITE|latency|recorded`: measure a planner. A composition root."""
 
 import argparse
 import functools
@@ -16,6 +16,7 @@ from rich.console import Console
 from rich.progress import Progress
 from rich.table import Table
 
+from emu_planner.cli import bench_recorded
 from emu_planner.cli.arguments import positive
 from emu_planner.cli.processes import Children, free_port
 from emu_planner.cli.record import DemoError
@@ -63,8 +64,11 @@ _CEILING = "tokenizer ceiling"
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The arguments of this subcommand."""
     parser.add_argument(
-        "what", help="a suite of scenes (quick), or latency: times and memory over a real service"
+        "what",
+        help="a suite of scenes (quick); latency: times and memory over a real service; "
+        "recorded: keyframes beside a recording",
     )
+    bench_recorded.add_arguments(parser.add_argument_group("recorded"))
     parser.add_argument("--checkpoint", default="nano", help="nano, a folder or a hub id (default: nano)")
     parser.add_argument("--planners", default=",".join(PLANNERS), help="comma-separated, of: %(default)s")
     parser.add_argument("--scenes", type=positive, help="only the suite's first N scenes")
@@ -81,6 +85,8 @@ def run(args: argparse.Namespace) -> int:
     try:
         if args.what == "latency":
             return bench_latency(args, console)
+        if args.what == "recorded":
+            return bench_recorded.run(args, console)
         return bench_suite(args, console)
     except ValueError as error:
         console.print(f"emu-planner bench: {error}", style="red", markup=False)

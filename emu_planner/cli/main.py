@@ -16,7 +16,9 @@ COMMANDS = {
     "bench": "measure plans on held-out scenes of the simulator",
     "train": "train the vision tokenizer or the language model",
     "tokens": "say who may call a service",
-    "data": "write training episodes from the simulator",
+    "generate": "pictures and stories of words and pictures, from prompts",
+    "view": "show stories: numbered files, a page, a video",
+    "data": "write training episodes from the simulator, export and check them",
 }
 
 

@@ -19,7 +19,7 @@ _MODEL_SHARE = 0.8
 
 
 def add_model_arguments(parser: argparse.ArgumentParser) -> None:
-    """--checkpoint, --vision, --tokenizer, --device, --threads."""
+    """--checkpoint, --vision, --tokenizer, --device, --threads, --decoder."""
     parser.add_argument(
         "--checkpoint",
         default="nano",
@@ -54,6 +54,12 @@ def add_model_arguments(parser: argparse.ArgumentParser) -> None:
         help="CPU threads of the model; a second one waits for the first at every token, and on a "
         "busy machine that costs tens of milliseconds each time (default: %(default)s)",
     )
+    parser.add_argument(
+        "--decoder",
+        choices=("raster", "jacobi"),
+        help="how images are decoded: one code a pass, or as many as were guessed right; the codes are "
+        "the same (default: as the checkpoint's planner.json says, else raster)",
+    )
 
 
 def load_planner(args: argparse.Namespace) -> "tuple[EmuPlanner, str]":
@@ -62,14 +68,9 @@ def load_planner(args: argparse.Namespace) -> "tuple[EmuPlanner, str]":
     Raises:
         CheckpointError, a ValueError: there is no such checkpoint or device.
     """
-    import torch
-
     from emu_planner.engine.planner import EmuPlanner
-    from emu_planner.model.checkpoint import resolve, stored_bytes
 
-    count = torch.cuda.device_count() if torch.cuda.is_available() else 0
-    free = [torch.cuda.mem_get_info(index)[0] for index in range(count)]
-    devices = choose_devices(args.device, free, lambda: stored_bytes(resolve(args.checkpoint)))
+    devices = find_devices(args.device, args.checkpoint)
     with loading_bar(Console(stderr=True)) as progress:
         planner = EmuPlanner.load(
             args.checkpoint,
@@ -77,9 +78,21 @@ def load_planner(args: argparse.Namespace) -> "tuple[EmuPlanner, str]":
             tokenizer=args.tokenizer,
             device=devices[0] if len(devices) == 1 else devices,
             threads=args.threads,
+            decoder=args.decoder,
             progress=progress,
         )
     return planner, ",".join(devices)
+
+
+def find_devices(asked: str, checkpoint: str) -> list[str]:
+    """The devices of this machine that --device means for a checkpoint. Errors as of load_planner."""
+    import torch
+
+    from emu_planner.model.checkpoint import resolve, stored_bytes
+
+    count = torch.cuda.device_count() if torch.cuda.is_available() else 0
+    free = [torch.cuda.mem_get_info(index)[0] for index in range(count)]
+    return choose_devices(asked, free, lambda: stored_bytes(resolve(checkpoint)))
 
 
 def choose_devices(asked: str, free: Sequence[int], needed: Callable[[], int]) -> list[str]:
