@@ -47,8 +47,7 @@ class StepFacts:
 def valid(steps: Iterable[StepFacts], count: int) -> float:
     """Share of subgoals that are a possible skill call: sum(valid) / N.
 
-    Source: success rate of primitive calls, as in SayCan's and Dream.exe's plan validity; legality is
-    the simulator's exact state. Unit: share.
+    Source: the skill library's preconditions (sim/skills.py) on the simulator's exact state. Unit: share.
     """
     return _mean((1.0 if step.valid else 0.0 for step in steps), count)
 

@@ -1,6 +1,5 @@
 """Controls and cheats: required orderings on a few scenes, and no trick that scores."""
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import partial
 
@@ -49,7 +48,7 @@ class Scores:
 
 
 @pytest.fixture(scope="module")
-def scores() -> Iterator[Scores]:
+def scores() -> Scores:
     found: dict[str, list[SceneScore]] = {}
     with World() as world, World() as elsewhere:
         oracle = OraclePlanner(world)
@@ -72,7 +71,7 @@ def scores() -> Iterator[Scores]:
                     score, _ = judge(trail, cheat(), cheat.__name__)
                     found.setdefault(cheat.__name__, []).append(score)
         oracle.close()
-    yield Scores(found)
+    return Scores(found)
 
 
 @pytest.mark.slow
