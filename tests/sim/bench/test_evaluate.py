@@ -33,7 +33,7 @@ CHEAP = ("oracle", "copy-first", "text-only", "shuffled-steps", "scrambled-instr
 
 def setup(out: Path, **changes: object) -> Setup:
     made = {"make": tokenized, "planner": "scripted", "identity": {"kind": "scripted"}, "controls": CHEAP}
-    return Setup(suite=SUITE, out=out, **{**made, **changes})  # type: ignore[arg-type]
+    return Setup(**{"suite": SUITE, "out": out, **made, **changes})  # type: ignore[arg-type]
 
 
 def rows(out: Path) -> list[str]:
