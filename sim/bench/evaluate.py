@@ -18,7 +18,7 @@ from sim import language
 from sim.bench import gate, metrics
 from sim.bench.controls import CONTROLS, Known, Remember
 from sim.bench.judge import RoundTrip, judge, make_score, with_closed_loop
-from sim.bench.kept_plans import keep_plan, kept_plan
+from sim.bench.kept_plans import keep_plan, kept_plan, plan_path
 from sim.bench.ledger import Ledger
 from sim.bench.neighbour import Neighbours
 from sim.bench.plans import PlannerFault, Taken
@@ -105,7 +105,9 @@ def evaluate(setup: Setup, *, workers: int) -> Iterator[tuple[int, int]]:
         asked = {f"{name} {scene}" for name in setup.entrants for scene in setup.suite.scenes}
         rows = [row for row in ledger.rows if row["job"] in asked]
         results = make_results(setup, rows)
-    (setup.out / "results.json").write_text(json.dumps(results, indent=1), encoding="utf-8")
+    partial = setup.out / "results.json.part"
+    partial.write_text(json.dumps(results, indent=1), encoding="utf-8")
+    partial.replace(setup.out / "results.json")
 
 
 def make_results(setup: Setup, rows: Sequence[dict[str, Any]]) -> dict[str, Any]:
@@ -177,12 +179,18 @@ def _work(
     round_trip: RoundTrip | None = None
     if tested is not None and tested.has_round_trip and not setup.draws_pixels:
         round_trip = tested.round_trip
+    made = kept_plan(setup.plans, scene)
+    if made is None and setup.planner not in names:
+        raise ValueError(
+            f"{plan_path(setup.plans, scene)} is gone, and controls derive from it; remove {setup.out} and "
+            "run anew"
+        )
     with Trail(world, scene) as trail:
         known = Known(
             trail,
             Remember(oracle),
             functools.partial(oracle_steps, elsewhere, setup.suite.next_of_family(scene)),
-            made=kept_plan(setup.plans, scene),
+            made=made or (),
             tested=tested,
             round_trip=round_trip,
             neighbour=None

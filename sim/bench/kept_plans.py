@@ -34,11 +34,11 @@ def keep_plan(folder: Path, scene: SceneName, steps: tuple[Step, ...]) -> None:
     partial.replace(path)
 
 
-def kept_plan(folder: Path, scene: SceneName) -> tuple[Step, ...]:
-    """The plan of a scene; empty when none is kept."""
+def kept_plan(folder: Path, scene: SceneName) -> tuple[Step, ...] | None:
+    """The plan of a scene; None when none is kept."""
     path = plan_path(folder, scene)
     if not path.is_file():
-        return ()
+        return None
     with np.load(path, allow_pickle=False) as data:
         views = tuple(str(v) for v in data["views"])
         return tuple(

@@ -218,7 +218,7 @@ def _scene(world: World, row: dict, plans: Path) -> str:
         f"</span></h3><p class=faint>{numbers}</p><ul>{why}</ul>"
     ]
     with contextlib.closing(Trail(world, name)) as trail:
-        steps = kept_plan(plans, name)
+        steps = kept_plan(plans, name) or ()
         body += [_step(index, shown) for index, shown in enumerate(explain(trail, steps))]
     return "".join(body)
 

@@ -6,7 +6,7 @@ import pytest
 
 from emu_planner.cli import bench_planners
 from sim.bench.controls import SHORT
-from tests.cli.runs import run_cli
+from tests.cli.runs import run_cli, scripted_service
 from tests.cli.test_serve_command import checkpoint  # noqa: F401 - fixture
 from tests.engine.conftest import _one_thread, frames, parts  # noqa: F401 - fixtures
 from tests.sim.bench.results import results
@@ -67,6 +67,31 @@ def test_a_checkpoint_gives_rows_tables_and_a_page(checkpoint, tmp_path):  # noq
     other = run_cli("bench", "quick", "--planner", "oracle", "--scenes", "1", "--out", str(out))
     assert other.returncode == 2
     assert "rows are never mixed" in told(other)
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(300)
+def test_a_service_is_measured_over_grpc(tmp_path):
+    suite = tmp_path / "one.json"
+    suite.write_text(json.dumps({"scenes": [{"family": "zone", "seed": 1_000_000_009}]}))
+    words = ("sim", "--suite", str(suite), "--controls", "copy-first", "--workers", "1")
+    with scripted_service("zone", 1_000_000_009) as target:
+        for tokenizer, out in ((("--tokenizer", "none"), "pixels"), ((), "unknown")):
+            more = ("--planner", f"grpc://{target}", "--out", str(tmp_path / out), *tokenizer)
+            done = run_cli("bench", *words, *more, timeout_s=120)
+            assert done.returncode == 0, done.stdout + done.stderr
+        pixels, unknown = (
+            json.loads((tmp_path / out / "results.json").read_text()) for out in ("pixels", "unknown")
+        )
+    (row,) = pixels["entrants"][f"grpc://{target}"]
+    assert row["score"] > 0.97
+    assert row["faults"] == []
+    assert pixels["entrants"]["copy-first"][0]["score"] == 0.0
+    # nobody said how its pictures are made: its words count, its pictures are not scored
+    (row,) = unknown["entrants"][f"grpc://{target}"]
+    assert row["score"] is None
+    assert row["metrics"]["success_open"] == row["metrics"]["success_closed"] == 1.0
+    assert "--tokenizer FOLDER" in unknown["gate"]["why"]
 
 
 def test_a_planner_that_cannot_start_is_told(tmp_path):

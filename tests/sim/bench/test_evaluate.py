@@ -140,7 +140,7 @@ def test_unknown_names_are_refused(tmp_path: Path) -> None:
 
 def test_plans_are_kept_whole(tmp_path: Path) -> None:
     scene = SUITE.scenes[0]
-    assert kept_plan(tmp_path, scene) == ()
+    assert kept_plan(tmp_path, scene) is None
     steps = (Step(0, "pick up the red block", GREY), Step(1, "no picture", None))
     keep_plan(tmp_path, scene, steps)
     assert kept_plan(tmp_path, scene) == steps
