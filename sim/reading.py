@@ -5,7 +5,8 @@ and nothing happening) and impossible ones (an object vanished, floating, swappe
 nearest after the same blur wins. Knows pictures and skills; not who imagined the picture, nor why.
 """
 
-from collections.abc import Iterator, Mapping
+import math
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from itertools import pairwise
 
@@ -21,6 +22,8 @@ Picture = NDArray[np.uint8]
 _BLUR_PX = 0.8  # sigma: about what a 16x tokenizer does to an edge
 _FLOAT_M = 0.05
 _SHIFT_M = 0.03
+_AWAY_M = -1.0  # an item below that was taken away
+_MOVED_M = 0.002  # what moves less stays
 _OWN_LEVEL = 24  # grey levels: a pixel that changes by more when an item vanishes shows the item
 
 
@@ -37,8 +40,10 @@ class Candidate:
     poses: Mapping[str, Pose | None] = field(default_factory=dict)
     # the items that are not where they were
     moved: tuple[str, ...] = ()
-    # the skill whose outcome it is painted over, for a state that cannot be posed
-    over: Skill | None = None
+    # puts the world, which is where the library was made, into that state; no physics
+    put: "Callable[[World], None]" = lambda _: None
+    # it shows an object twice, which no pose does: `put` and `poses` have it once
+    doubled: bool = False
 
 
 @dataclass(frozen=True)
@@ -53,28 +58,17 @@ class Reading:
 
 def library(world: World) -> list[Candidate]:
     """Candidates for the next picture, from the world's present state. The world is restored."""
-    still = _poses(world)
-    candidates = [Candidate("nothing happens", None, True, world.picture(), still)]
     snapshot = world.snapshot()
-    for skill in world.legal_skills():
-        world.imagine(skill)
-        candidates.append(Candidate(str(skill), skill, True, world.picture(), _poses(world), (skill.object,)))
-        world.restore(snapshot)
-    for name, poses in _impossible(world):
-        world.pose_state(poses, arm=_arm(world))
-        candidates.append(Candidate(name, None, False, world.picture(), {**still, **poses}, tuple(poses)))
+    still = _poses(world)
+    candidates = []
+    for name, skill, possible, put in _states(world):
+        put(world)
+        poses = _poses(world)
+        moved = tuple(item for item, pose in poses.items() if _differ(pose, still[item]))
+        candidates.append(Candidate(name, skill, possible, world.picture(), poses, moved, put))
         world.restore(snapshot)
     world.forget(snapshot)
     return candidates + list(_doubled(candidates))
-
-
-def pose_candidate(world: World, candidate: Candidate) -> None:
-    """Put the world, which is where the library was made, into a candidate's state; no physics."""
-    skill = candidate.skill or candidate.over
-    if skill is not None:
-        world.imagine(skill)
-    elif candidate.moved:
-        world.pose_state({name: candidate.poses[name] for name in candidate.moved}, arm=_arm(world))
 
 
 def read_picture(picture: Picture, candidates: list[Candidate]) -> Reading:
@@ -96,6 +90,27 @@ def read_picture(picture: Picture, candidates: list[Candidate]) -> Reading:
     return Reading(candidates[order[0]], margin, best)
 
 
+Put = Callable[[World], None]
+State = tuple[str, "Skill | None", bool, Put]
+
+
+def _states(world: World) -> Iterator[State]:
+    """Names, skills, whether it can be, and how the world is put there, for every candidate state."""
+    yield "nothing happens", None, True, lambda _: None
+    for skill in world.legal_skills():
+        yield str(skill), skill, True, _imagine(skill)
+    for name, poses in _impossible(world):
+        yield name, None, False, _pose(poses, _arm(world))
+
+
+def _imagine(skill: Skill) -> Put:
+    return lambda world: world.imagine(skill)
+
+
+def _pose(poses: Mapping[str, Pose | None], arm: str) -> Put:
+    return lambda world: world.pose_state(poses, arm=arm)
+
+
 def _impossible(world: World) -> Iterator[tuple[str, Mapping[str, Pose | None]]]:
     """Counterfactual states: names, and the poses that make them."""
     poses = {item.name: world.pose(item.name) for item in world.scene.items}
@@ -111,22 +126,29 @@ def _impossible(world: World) -> Iterator[tuple[str, Mapping[str, Pose | None]]]
 
 
 def _doubled(candidates: list[Candidate]) -> Iterator[Candidate]:
-    """Each skill's object both where it was and where it goes: one picture pasted into the other."""
+    """Where a skill moves one object: it, where it was and where it goes; one picture pasted into another."""
     before = candidates[0]
     gone = {c.moved[0]: c.picture for c in candidates if c.name.endswith(" vanished")}
     for after in candidates:
-        if after.skill is None:
+        if after.skill is None or len(after.moved) != 1 or after.moved[0] not in gone:
             continue
-        name = after.skill.object
+        (name,) = after.moved
         own = np.abs(before.picture.astype(np.int16) - gone[name]).max(axis=2, keepdims=True) > _OWN_LEVEL
         both = np.where(own, before.picture, after.picture)
-        yield Candidate(
-            f"{name} twice after {after.skill}", None, False, both, after.poses, (name,), after.skill
-        )
+        told = f"{name} twice after {after.skill}"
+        yield Candidate(told, None, False, both, after.poses, after.moved, after.put, doubled=True)
 
 
 def _poses(world: World) -> dict[str, Pose | None]:
-    return {item.name: world.pose(item.name) for item in world.scene.items}
+    """Where every item is; None: taken away."""
+    poses = {item.name: world.pose(item.name) for item in world.scene.items}
+    return {name: pose if pose.position[2] > _AWAY_M else None for name, pose in poses.items()}
+
+
+def _differ(one: Pose | None, other: Pose | None) -> bool:
+    if one is None or other is None:
+        return one is not other
+    return math.dist(one.position, other.position) > _MOVED_M
 
 
 def _arm(world: World) -> str:

@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sim.bench.trail import Picture, Skills, Trail
-from sim.reading import Candidate, blur, pose_candidate, read_picture
+from sim.reading import Candidate, blur, read_picture
 from sim.scene import Pose, Skill
 from sim.world import World
 
@@ -102,14 +102,13 @@ def _imagine(trail: Trail, skills: Skills, rgb: Picture, shown: Picture) -> Imag
     offset, with_moved = fit.refine()
     poses = _shifted(best, offset)
     found = tuple(name for name in poses if fit.shows(name, with_moved))
-    if best.over is not None:
+    if best.doubled:
         # twice there is not there once
         found = tuple(name for name in found if name not in best.moved)
     missing = len(found) < objects or not all(poses.values())
     return Imagined(
         best.name,
-        # a skill whose object is not seen where it goes is not what happens here
-        best.skill if set(best.moved) <= set(found) and math.hypot(*offset) <= OUTCOME_M else None,
+        best.skill if _happens(fit, found, offset, with_moved) else None,
         readable=True,
         distance_level=reading.distance,
         margin=reading.margin,
@@ -123,6 +122,24 @@ def _imagine(trail: Trail, skills: Skills, rgb: Picture, shown: Picture) -> Imag
         else min(displacement(poses, candidate.poses) for candidate in candidates if candidate.possible),
         background_level=background,
     )
+
+
+def _happens(
+    fit: "Fit", found: tuple[str, ...], offset: tuple[float, float, float], with_moved: Picture
+) -> bool:
+    """Whether the candidate's skill is what the keyframe shows.
+
+    What it moves is seen, near where it goes; and where the skill changes the picture, the keyframe is
+    nearer to its outcome than half the way back to the picture before.
+    """
+    if not set(fit.candidate.moved) <= set(found) or math.hypot(*offset) > OUTCOME_M:
+        return False
+    before = fit.trail.at(fit.skills).picture
+    changed = _differs(with_moved, before)
+    if not changed.any():
+        return False
+    contrast = float(np.abs(blur(with_moved) - blur(before))[changed].mean())
+    return fit.error(with_moved, changed) < contrast / 2
 
 
 def _still(before: Picture, after: Picture) -> NDArray[np.bool_]:
@@ -175,11 +192,11 @@ class Fit:
         """
         none, start = (0.0, 0.0, 0.0), self.candidate.picture
         name = self.candidate.moved[0] if len(self.candidate.moved) == 1 else ""
-        if self.candidate.poses.get(name) is None or self.candidate.over is not None:
+        if self.candidate.poses.get(name) is None or self.candidate.doubled:
             return none, start
         own = _differs(start, self._without(name))
         around = cv2.dilate(own.astype(np.uint8), np.ones((21, 21), np.uint8)).astype(bool)
-        if own.sum() < FEWEST_PX or (first := self._error(start, around)) < _EXACT_LEVEL:
+        if own.sum() < FEWEST_PX or (first := self.error(start, around)) < _EXACT_LEVEL:
             return none, start
         slopes = self._slopes(name, around)
         best, offset, picture = first, none, start
@@ -189,7 +206,7 @@ class Fit:
             x, y, z = np.clip(np.array(offset) + stride, -_FURTHEST_M, _FURTHEST_M)
             trial = (float(x), float(y), float(z))
             shown = self.render(name, trial)
-            error = self._error(shown, around)
+            error = self.error(shown, around)
             if error >= best:
                 break
             best, offset, picture = error, trial, shown
@@ -226,7 +243,7 @@ class Fit:
         if own.sum() < FEWEST_PX:
             return True
         contrast = float(np.abs(blur(whole) - blur(without))[own].mean())
-        return self._error(whole, own) < contrast / 2
+        return self.error(whole, own) < contrast / 2
 
     def settle(self, offset: tuple[float, float, float]) -> float:
         """How far the state is from rest: the largest movement in 0.2 s of physics, m.
@@ -242,8 +259,9 @@ class Fit:
 
     def _settle(self, offset: tuple[float, float, float]) -> float:
         world = self.trail.world
+        self._pose((0.0, 0.0, 0.0))
+        held = world.state().held
         self._pose(offset)
-        held = self._held()
         before = {i.name: world.pose(i.name).position for i in world.scene.items if i.name != held}
         moved = math.hypot(*offset) if held in self.candidate.moved else 0.0
         if held is not None:
@@ -255,12 +273,8 @@ class Fit:
         self.trail.go(self.skills)
         return max([moved, *(math.dist(before[name], after[name]) for name in before)])
 
-    def _held(self) -> str | None:
-        if (skill := self.candidate.skill) is not None:
-            return skill.object if skill.verb == "pick" else None
-        return self.trail.at(self.skills).state.held
-
-    def _error(self, picture: Picture, region: NDArray[np.bool_]) -> float:
+    def error(self, picture: Picture, region: NDArray[np.bool_]) -> float:
+        """Mean grey levels between the keyframe and a picture in a region, after the blur."""
         return float(np.abs(self.seen - blur(picture))[region].mean())
 
     def _without(self, name: str) -> Picture:
@@ -286,7 +300,7 @@ class Fit:
     def _pose(self, offset: tuple[float, float, float]) -> None:
         world = self.trail.world
         self.trail.go(self.skills)
-        pose_candidate(world, self.candidate)
+        self.candidate.put(world)
         if any(offset):
             (name,) = self.candidate.moved
             _put(world, name, _move(self.candidate.poses[name], offset))
