@@ -129,17 +129,17 @@ def _happens(
 ) -> bool:
     """Whether the candidate's skill is what the keyframe shows.
 
-    What it moves is seen, near where it goes; and where the skill changes the picture, the keyframe is
-    nearer to its outcome than half the way back to the picture before.
+    What it moves is seen, near where it goes; and where its outcome differs from the picture before the
+    step, and from the plan's first picture, the keyframe is nearer to the outcome than half the way back.
     """
     if not set(fit.candidate.moved) <= set(found) or math.hypot(*offset) > OUTCOME_M:
         return False
     before = fit.trail.at(fit.skills).picture
-    changed = _differs(with_moved, before)
-    if not changed.any():
-        return False
-    contrast = float(np.abs(blur(with_moved) - blur(before))[changed].mean())
-    return fit.error(with_moved, changed) < contrast / 2
+    return (
+        bool(_differs(with_moved, before).any())
+        and fit.is_away_from(before, with_moved)
+        and fit.is_away_from(fit.trail.at(()).picture, with_moved)
+    )
 
 
 def _still(before: Picture, after: Picture) -> NDArray[np.bool_]:
@@ -152,9 +152,13 @@ def _still(before: Picture, after: Picture) -> NDArray[np.bool_]:
 def _strays(still: NDArray[np.bool_], rgb: Picture, shown: Picture) -> int:
     """Blobs of what stands still that look quite different from what was there."""
     differs = (np.abs(blur(rgb) - blur(shown)).max(axis=2) > STRAY_LEVEL) & still
+    return int(cv2.connectedComponents(_solid(differs))[0]) - 1
+
+
+def _solid(region: NDArray[np.bool_]) -> NDArray[np.uint8]:
+    """What of a region is as wide as a square of STRAY_PX, as 0 and 1."""
     square = np.ones((STRAY_PX, STRAY_PX), np.uint8)
-    solid = cv2.morphologyEx(differs.astype(np.uint8), cv2.MORPH_OPEN, square)
-    return int(cv2.connectedComponents(solid)[0]) - 1
+    return np.asarray(cv2.morphologyEx(region.astype(np.uint8), cv2.MORPH_OPEN, square), np.uint8)
 
 
 def _shifted(candidate: Candidate, offset: tuple[float, float, float]) -> dict[str, Pose | None]:
@@ -244,6 +248,15 @@ class Fit:
             return True
         contrast = float(np.abs(blur(whole) - blur(without))[own].mean())
         return self.error(whole, own) < contrast / 2
+
+    def is_away_from(self, other: Picture, outcome: Picture) -> bool:
+        """Whether the keyframe is nearer to an outcome than half the way to another picture."""
+        changed = _differs(outcome, other)
+        if not _solid(changed).any():
+            # edges only: the step brought back what was
+            return True
+        contrast = float(np.abs(blur(outcome) - blur(other))[changed].mean())
+        return self.error(outcome, changed) < contrast / 2
 
     def settle(self, offset: tuple[float, float, float]) -> float:
         """How far the state is from rest: the largest movement in 0.2 s of physics, m.

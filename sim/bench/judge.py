@@ -27,7 +27,7 @@ RoundTrip = Callable[[Picture], Picture]
 
 # Grey levels by which a pixel must change in some channel to belong to the changed region
 CHANGED_LEVEL = 24
-_MOST_CALLS = 16  # of a closed loop
+_MOST_CALLS = 24  # of a closed loop: a few more than a plan may have steps
 _MOST_FAILURES = 3  # in a row, in a closed loop
 
 

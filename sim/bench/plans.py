@@ -10,9 +10,10 @@ from emu_planner.plan.event import Event, PlanComplete, PlanStarted, StepComplet
 from emu_planner.plan.frame import Observation
 from emu_planner.plan.report import Report, collect
 from emu_planner.plan.step import Step
+from sim.oracle import MOST_STEPS
 
-# of an open-loop plan; the longest that a task needs is 8
-MOST_SUBGOALS = 10
+# of an open-loop plan: what the oracle may take too
+MOST_SUBGOALS = MOST_STEPS
 # of one subgoal; a sentence, not a book
 MOST_CHARACTERS = 300
 _MOST_EVENTS = 200_000
