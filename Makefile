@@ -6,7 +6,7 @@
 #   make lint    what CI checks before the tests
 #   make format  lay the code out
 #   make setup   the virtual environment: packages, ROS 2 from its wheels, messages built by colcon
-#   make proto   the wire's generated code, from planner.proto
+#   make proto   the generated code of the wire and of stories, from their .proto files
 #   make clean   remove what the above made
 #
 # ARGS passes options on:       make demo ARGS='--task "stack the red block on the blue one"'
@@ -93,7 +93,7 @@ $(STAMPS)/packages: $(STAMPS)/environment $(REQUIREMENTS)
 	@$(BIN)/python -c 'import pybullet; assert pybullet.isNumpyEnabled()' >/dev/null || \
 		$(PIP) --no-build-isolation --no-deps --no-cache-dir --force-reinstall --no-binary pybullet -r requirements/sim.txt
 	@$(PIP) $(if $(TORCH_INDEX),--extra-index-url $(TORCH_INDEX)) -r requirements/model.txt
-	@$(PIP) -r requirements/dev.txt -r requirements/ros.txt
+	@$(PIP) -r requirements/dev.txt -r requirements/ros.txt -r requirements/export.txt
 	@touch $@
 
 $(STAMPS)/messages: $(STAMPS)/packages $(MESSAGES) tools/build_messages.py

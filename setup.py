@@ -29,7 +29,7 @@ setup(
     python_requires=">=3.10",
     packages=find_packages(include=["emu_planner", "emu_planner.*", "sim", "sim.*"]),
     package_data={
-        "emu_planner": ["weights/**/*", "wire/*.proto", "**/py.typed", "console/**/*"],
+        "emu_planner": ["weights/**/*", "wire/*.proto", "story/*.proto", "**/py.typed", "console/**/*"],
         "sim": ["suites/*.json", "assets/**/*"],
     },
     data_files=[
@@ -39,6 +39,7 @@ setup(
     ],
     install_requires=["setuptools"],
     extras_require={
+        "export": read_requirements("export"),
         "model": read_requirements("model"),
         "sim": read_requirements("sim"),
         "test": ["pytest", "pytest-timeout", "hypothesis"],

@@ -27,6 +27,7 @@ OF_PLANNER = (
     "autostart",
     "log_level",
     "server",
+    "camera_frozen_after",
     "start_service",
     "checkpoint",
 )
@@ -81,6 +82,12 @@ def arguments() -> list[DeclareLaunchArgument]:
             "server",
             default_value="127.0.0.1:50151",
             description='Plan service, "host:port" or "unix:///path"; goes before the file\'s value',
+        ),
+        DeclareLaunchArgument(
+            "camera_frozen_after",
+            default_value="0.0",
+            description="A camera that shows the same pixels for longer, in seconds, is not planned from; "
+            "0.0: it is, as a simulator has no noise",
         ),
         DeclareLaunchArgument(
             "start_service",

@@ -59,6 +59,12 @@ def arguments() -> list[DeclareLaunchArgument]:
             description='Plan service, "host:port" or "unix:///path"; goes before the file\'s value',
         ),
         DeclareLaunchArgument(
+            "camera_frozen_after",
+            default_value="3.0",
+            description="A camera that shows the same pixels for longer, in seconds, is not planned from; "
+            "0.0 for a simulated one; goes before the file's value",
+        ),
+        DeclareLaunchArgument(
             "start_service",
             default_value="true",
             choices=["true", "false"],
@@ -104,6 +110,9 @@ def planner_node() -> LifecycleNode:
             {
                 "use_sim_time": ParameterValue(LaunchConfiguration("use_sim_time"), value_type=bool),
                 "server": ParameterValue(LaunchConfiguration("server"), value_type=str),
+                "camera_frozen_after": ParameterValue(
+                    LaunchConfiguration("camera_frozen_after"), value_type=float
+                ),
                 "autostart": False,
             },
         ],

@@ -5,7 +5,7 @@
 A shard is two files: shard-XXXXX.frames, the pictures as PNG one after the other, and
 shard-XXXXX.jsonl, one record a line with the offsets. The .jsonl appears last and whole, so a
 reader may begin while the writer works, and a writer that is started again goes on where it was.
-Shard k holds the seeds first + k * 200 onwards; families take turns by seed.
+Shard k holds the seeds first + k * 50 onwards; families take turns by seed.
 """
 
 import argparse
@@ -24,13 +24,15 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from sim import digest
 from sim.episode import Episode, ImperfectError, record
 from sim.scene import Fact, Skill, training_seed
 from sim.state import SymbolicState
 from sim.tasks import FAMILIES, ROBOT
 from sim.world import World
 
-SHARD_SEEDS = 200
+SHARD_SEEDS = 50
+_COUNTS = "counts.json"  # written last
 
 
 @dataclass(frozen=True)
@@ -76,10 +78,22 @@ class EpisodeReader:
             raise ValueError(f"{self.folder} is no folder; write episodes there with sim.data")
 
     def __iter__(self) -> Iterator[Record]:
-        for path in sorted(self.folder.glob("shard-*.jsonl")):
-            with path.open(encoding="ascii") as lines:
-                for line in lines:
-                    yield _from_json(path.stem, json.loads(line))
+        for shard in self.shards():
+            yield from self.records(shard)
+
+    def shards(self) -> list[str]:
+        """Names of the finished shards, in order."""
+        return sorted(path.stem for path in self.folder.glob("shard-*.jsonl"))
+
+    @property
+    def finished(self) -> bool:
+        """Whether the writer has written all that it was asked for."""
+        return (self.folder / _COUNTS).exists()
+
+    def records(self, shard: str) -> list[Record]:
+        """The records of one shard, in order."""
+        with (self.folder / f"{shard}.jsonl").open(encoding="ascii") as lines:
+            return [_from_json(shard, json.loads(line)) for line in lines]
 
     def frame(self, record: Record, index: int) -> NDArray[np.uint8]:
         """Picture before step `index` of the record (the last: at its end), [192, 384, 3] uint8 RGB."""
@@ -97,9 +111,9 @@ def decode_png(data: bytes) -> NDArray[np.uint8]:
     return np.ascontiguousarray(image[:, :, ::-1]).astype(np.uint8, copy=False)
 
 
-def encode_png(rgb: NDArray[np.uint8]) -> bytes:
-    """[H, W, 3] uint8 RGB to PNG, fast rather than small."""
-    ok, data = cv2.imencode(".png", rgb[:, :, ::-1], [cv2.IMWRITE_PNG_COMPRESSION, 1])
+def encode_png(rgb: NDArray[np.uint8], effort: int = 1) -> bytes:
+    """[H, W, 3] uint8 RGB to PNG; effort 1 is fast, 9 small."""
+    ok, data = cv2.imencode(".png", rgb[:, :, ::-1], [cv2.IMWRITE_PNG_COMPRESSION, effort])
     if not ok:
         raise ValueError(f"OpenCV cannot write a PNG of shape {rgb.shape}")
     return data.tobytes()
@@ -147,7 +161,7 @@ def write(
             counts["dropped"] += seeds - written
             rate = counts["seeds"] / (time.monotonic() - began)
             log(f"{name}: {written} of {seeds}; {counts['seeds']}/{episodes} seeds, {rate:.1f} a second")
-    (folder / "counts.json").write_text(json.dumps(counts) + "\n", encoding="ascii")
+    (folder / _COUNTS).write_text(json.dumps(counts) + "\n", encoding="ascii")
     return counts
 
 
@@ -179,15 +193,16 @@ def _write_shard(job: tuple[Path, int, range]) -> tuple[str, int, int]:
                 data = encode_png(picture)
                 places.append((frames.tell(), len(data)))
                 frames.write(data)
-            lines.write(json.dumps(_to_json(episode, places)) + "\n")
+            lines.write(json.dumps(to_line(episode, places)) + "\n")
             written += 1
     os.replace(frames_part, frames_path)
     os.replace(lines_part, lines_path)
     return name, len(seeds), written
 
 
-def _to_json(episode: Episode, frames: list[tuple[int, int]]) -> dict[str, Any]:
-    return {
+def to_line(episode: Episode, frames: list[tuple[int, int]]) -> dict[str, Any]:
+    """What a line of the .jsonl says of an episode whose pictures lie at (offset, length) in .frames."""
+    line = {
         "family": episode.scene.family,
         "seed": episode.scene.seed,
         "robot": ROBOT,
@@ -198,6 +213,8 @@ def _to_json(episode: Episode, frames: list[tuple[int, int]]) -> dict[str, Any]:
         "detour": [_skill_list(skill) for skill in episode.detour],
         "success": episode.success,
     }
+    pictures = [digest.of_picture(picture) for picture in episode.pictures]
+    return {**line, "sha256": {"record": digest.of_record(line), "pictures": pictures}}
 
 
 def _skill_list(skill: Skill) -> list[str]:

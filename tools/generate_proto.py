@@ -1,4 +1,4 @@
-"""Write emu_planner/wire/planner_pb2.py, .pyi and _grpc.py from planner.proto; --check compares.
+"""Write the code generated from the .proto files (wire, story) beside them; --check compares.
 
 Run it with grpcio-tools 1.51.3, which is older than what the project runs on: code from newer
 generators refuses older runtimes, code from this one loads on protobuf 3.20 to 7. It needs an
@@ -17,13 +17,19 @@ from importlib.resources import files
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
-PROTO = "emu_planner/wire/planner.proto"
-GENERATED = ("planner_pb2.py", "planner_pb2.pyi", "planner_pb2_grpc.py")
+# .proto file: endings of what is generated; only the wire has services
+PROTOS = {
+    "emu_planner/wire/planner.proto": ("_pb2.py", "_pb2.pyi", "_pb2_grpc.py"),
+    "emu_planner/story/story.proto": ("_pb2.py", "_pb2.pyi"),
+}
+GENERATED = tuple(
+    proto.removesuffix(".proto") + ending for proto, endings in PROTOS.items() for ending in endings
+)
 GENERATOR = "1.51.3"
 
 
 def generate(out: Path) -> None:
-    """Generate all three files under `out`, named as the package names them."""
+    """Generate all files under `out`, named as the package names them."""
     from grpc_tools import protoc
 
     status = protoc.main(
@@ -34,7 +40,7 @@ def generate(out: Path) -> None:
             f"--python_out={out}",
             f"--pyi_out={out}",
             f"--grpc_python_out={out}",
-            str(ROOT / PROTO),
+            *(str(ROOT / proto) for proto in PROTOS),
         ]
     )
     if status != 0:
@@ -53,8 +59,8 @@ def main() -> None:
         generate(Path(folder))
         stale = []
         for name in GENERATED:
-            fresh = (Path(folder) / "emu_planner/wire" / name).read_bytes()
-            committed = ROOT / "emu_planner/wire" / name
+            fresh = (Path(folder) / name).read_bytes()
+            committed = ROOT / name
             if not committed.exists() or committed.read_bytes() != fresh:
                 stale.append(name)
                 if not check:

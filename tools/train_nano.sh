@@ -3,36 +3,39 @@
 #
 #   tools/train_nano.sh RUN_FOLDER
 #
-# EPISODES (30000), WORKERS (all cores), TOKENIZER_MINUTES (6), LM_MINUTES (12) by environment.
-# PYTHON names the interpreter (python3).
-# TOKENIZER names a checkpoint whose vision tokenizer is used instead of training a new one.
-# The simulator goes on writing while the tokenizer trains. Every stage goes on where it stopped
-# when this is started again with the same folder. The result is RUN_FOLDER/lm/checkpoint.
+# The simulator writes from the first second to the last; both trainings take in what it has
+# finished, so the language model hardly sees an episode twice. Every stage goes on where it
+# stopped when this is started again with the same folder. The result is RUN_FOLDER/lm/checkpoint.
+#
+# By environment:
+#   SIZE               nano (288 codes a picture) or coarse (128)
+#   EPISODES           most that are written (200000)
+#   WORKERS            processes of the simulator (all processors)
+#   TOKENIZER_MINUTES, LM_MINUTES   length of the trainings (7, 14)
+#   DATA               a folder that another run fills with episodes; then no simulator is started:
+#                      on a machine with two GPUs, two sizes can learn from one simulator
+#   TOKENIZER          a checkpoint whose vision tokenizer is used instead of training a new one
+#   PYTHON             the interpreter (python3)
 set -euo pipefail
 
 run=${1:?"usage: tools/train_nano.sh RUN_FOLDER"}
-episodes=${EPISODES:-30000}
-first=$((episodes < 3000 ? episodes : 3000)) # enough pictures for the tokenizer
+data=${DATA:-$run/data}
 emu=("${PYTHON:-python3}" -m emu_planner.cli.main)
-mkdir -p "$run"
+mkdir -p "$run" "$data"
 
-nice -n 15 "${emu[@]}" data sim --out "$run/data" --episodes "$episodes" \
-    --workers "${WORKERS:-$(nproc)}" >"$run/data.log" 2>&1 &
-writer=$!
-trap 'kill "$writer" 2>/dev/null || true' EXIT
-
-recorded() { cat "$run"/data/shard-*.jsonl 2>/dev/null | wc -l; }
-await() { # a number of episodes, or the writer's end
-    until [ "$(recorded)" -ge "$1" ] || ! kill -0 "$writer" 2>/dev/null; do sleep 1; done
-}
+if [ -z "${DATA:-}" ]; then
+    nice -n 15 "${emu[@]}" data sim --out "$data" --episodes "${EPISODES:-200000}" \
+        ${WORKERS:+--workers "$WORKERS"} >"$run/data.log" 2>&1 &
+    writer=$!
+    # what it has not finished is written by the next run
+    trap 'kill "$writer" 2>/dev/null || true' EXIT
+fi
 
 tokenizer=${TOKENIZER:-$run/tokenizer/checkpoint}
 if [ -z "${TOKENIZER:-}" ]; then
-    await $((first * 95 / 100)) # some episodes are dropped
-    "${emu[@]}" train tokenizer --data "$run/data" --out "$run/tokenizer" \
-        --steps 0 --minutes "${TOKENIZER_MINUTES:-6}" --limit 60000 --rate 8e-4
+    "${emu[@]}" train tokenizer --size "${SIZE:-nano}" --data "$data" --out "$run/tokenizer" \
+        --steps 0 --minutes "${TOKENIZER_MINUTES:-7}" --rate 8e-4
 fi
-wait "$writer"
-"${emu[@]}" train lm --data "$run/data" --tokenizer "$tokenizer" --out "$run/lm" \
-    --steps 0 --minutes "${LM_MINUTES:-12}"
+"${emu[@]}" train lm --data "$data" --tokenizer "$tokenizer" --out "$run/lm" \
+    --steps 0 --minutes "${LM_MINUTES:-14}"
 echo "nano: $run/lm/checkpoint"

@@ -1,4 +1,4 @@
-"""`emu-planner bench sim|quick|compare|report|latency`: measure plans. A composition root."""
+"""`emu-planner bench sim|quick|compare|report|latency|recorded`: measure plans. A composition root."""
 
 import argparse
 import os
@@ -7,8 +7,8 @@ from pathlib import Path
 from rich.console import Console
 from rich.progress import Progress
 
-from emu_planner.cli import bench_compare, bench_latency, bench_planners, bench_tables
-from emu_planner.cli.model import positive
+from emu_planner.cli import bench_compare, bench_latency, bench_planners, bench_recorded, bench_tables
+from emu_planner.cli.arguments import positive
 from emu_planner.cli.record import DemoError
 from emu_planner.plan import PlanError
 from sim.bench import report
@@ -24,6 +24,7 @@ _WHAT = {
     "compare": "two or more results files, paired by scene",
     "report": "one HTML page of a run, and its rows",
     "latency": "times and memory of plans over a real service",
+    "recorded": "a plan's keyframes beside a recording of what really happened",
 }
 _PLANNER = "nano, a checkpoint folder, a hub id, grpc://HOST:PORT, MODULE:CALLABLE, or a control"
 
@@ -37,6 +38,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     bench_compare.add_arguments(made["compare"])
     made["report"].add_argument("out", type=Path, help="folder of a run of `bench sim`")
     bench_latency.add_arguments(made["latency"])
+    bench_recorded.add_arguments(made["recorded"])
 
 
 def _add_run_arguments(parser: argparse.ArgumentParser, name: str) -> None:
@@ -44,7 +46,7 @@ def _add_run_arguments(parser: argparse.ArgumentParser, name: str) -> None:
     parser.add_argument("--suite", default="quick", help="its name, or a .json file (default: %(default)s)")
     parser.add_argument("--planner", "--checkpoint", default="nano", help=f"{_PLANNER} (%(default)s)")
     parser.add_argument(
-        "--tokenizer",
+        "--vision",
         help="checkpoint whose tokenizer made the pictures (its own), or none",
     )
     parser.add_argument("--controls", default=controls, help="comma-separated (default: %(default)s)")
@@ -65,6 +67,8 @@ def run(args: argparse.Namespace) -> int:
         match args.what:
             case "latency":
                 return bench_latency.bench_latency(args, console)
+            case "recorded":
+                return bench_recorded.run(args, console)
             case "compare":
                 return bench_compare.run(args, console)
             case "report":
@@ -83,7 +87,7 @@ def run(args: argparse.Namespace) -> int:
 def bench_sim(args: argparse.Namespace, console: Console) -> int:
     """One planner and its controls on a suite; tables at the end, and the page."""
     suite = read_suite(args.suite).first(args.scenes)
-    planner = bench_planners.find(args.planner, args.tokenizer)
+    planner = bench_planners.find(args.planner, args.vision)
     controls = tuple(name.strip() for name in args.controls.split(",") if name.strip())
     if args.data is None:
         controls = tuple(name for name in controls if name != "nearest-neighbour")

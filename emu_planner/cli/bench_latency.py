@@ -11,12 +11,13 @@ import psutil
 from rich.console import Console
 from rich.table import Table
 
-from emu_planner.cli.model import positive
+from emu_planner.cli.arguments import positive
 from emu_planner.cli.processes import Children, free_port
 from emu_planner.cli.service import wait_for_service
 from emu_planner.plan import Generation, KeyframeProgress, PlanComplete, StepComplete, Still, Task, TextDelta
 from emu_planner.plan.planner import Planner
-from emu_planner.wire.client import RemotePlanner
+from emu_planner.wire.client import ClientConfig, RemotePlanner
+from emu_planner.wire.credentials import Credentials
 from sim.bench.suite import SceneName
 from sim.world import World
 
@@ -36,7 +37,7 @@ def bench_latency(args: argparse.Namespace, console: Console) -> int:
         children.start("service", "emu_planner.cli.main", *words)
         wait_for_service(server, children, console)
         scenes = [SceneName("stack", 1_000_100_000 + index) for index in range(args.runs)]
-        with RemotePlanner(server) as planner:
+        with RemotePlanner(server, ClientConfig(credentials=Credentials.from_environment())) as planner:
             times = [_time_plan(planner, scene) for scene in scenes]
         memory_mb = psutil.Process(children.processes["service"].pid).memory_info().rss / 1e6
     table = Table(

@@ -60,21 +60,21 @@ class WithTokenizer:
         return decode(self.vision, encode(self.vision, picture), ("picture",)).rgb
 
 
-def find(name: str, tokenizer: str | None) -> Entry:
+def find(name: str, vision: str | None) -> Entry:
     """The planner of a name.
 
     Args:
         name: nano or a checkpoint, grpc://HOST:PORT, MODULE:CALLABLE, or a control.
-        tokenizer: a checkpoint whose vision tokenizer made the pictures, or "none": they are pixels.
+        vision: a checkpoint whose vision tokenizer made the pictures, or "none": they are pixels.
 
     Raises:
         ValueError: there is no such planner or checkpoint.
     """
-    pixels = tokenizer == "none"
-    vision = None if pixels else tokenizer
+    pixels, said = vision == "none", vision is not None
+    vision = None if pixels else vision
     if name in CONTROLS:
-        if tokenizer is not None:
-            raise ValueError(f"{name} is a control and has no tokenizer; leave --tokenizer out")
+        if said:
+            raise ValueError(f"{name} is a control and has no tokenizer; leave --vision out")
         if CONTROLS[name].derived:
             raise ValueError(f"{name} derives from another planner; name it in --controls")
         return Entry(name, None, draws_pixels=True)
@@ -99,10 +99,10 @@ def find(name: str, tokenizer: str | None) -> Entry:
 def _tokenizer_identity(vision: str | None) -> dict[str, str]:
     if vision is None:
         return {}
-    from emu_planner.model.checkpoint import resolve
+    from emu_planner.model.checkpoint import resolve, vision_folder
     from sim.bench.versions import folder_sha256
 
-    return {"tokenizer_sha256": folder_sha256(resolve(vision) / "vision_tokenizer")}
+    return {"vision_sha256": folder_sha256(vision_folder(resolve(vision)))}
 
 
 # ---- in the planner's process
@@ -129,9 +129,10 @@ def _model(checkpoint: str, vision: str | None) -> Planner:
 
 
 def _remote(server: str, vision: str | None) -> Planner:
-    from emu_planner.wire.client import RemotePlanner
+    from emu_planner.wire.client import ClientConfig, RemotePlanner
+    from emu_planner.wire.credentials import Credentials
 
-    planner = RemotePlanner(server)
+    planner = RemotePlanner(server, ClientConfig(credentials=Credentials.from_environment()))
     return planner if vision is None else WithTokenizer(planner, _vision(vision))
 
 

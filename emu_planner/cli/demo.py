@@ -151,7 +151,9 @@ def _start(args: argparse.Namespace, children: Children, *, simulated: bool) -> 
         server = f"127.0.0.1:{port}"
         model = ("--checkpoint", args.checkpoint or "nano")
         children.start("service", "emu_planner.cli.main", "serve", "--port", str(port), *model)
-    children.start("planner node", "emu_planner.ros.planner_node", *_ros_args(server=server))
+    # a simulated camera and a picture of one's own have no noise: what stands still looks frozen
+    rig = _ros_args(server=server, camera_frozen_after="0.0")
+    children.start("planner node", "emu_planner.ros.planner_node", *rig)
     if simulated:
         scene = {} if args.scene is None else {"family": args.scene}
         if args.seed is not None:

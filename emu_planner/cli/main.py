@@ -15,7 +15,10 @@ COMMANDS = {
     "plan": "plan from pictures on disk: steps as JSON lines, keyframes as PNG",
     "bench": "measure plans on held-out scenes of the simulator",
     "train": "train the vision tokenizer or the language model",
-    "data": "write training episodes from the simulator",
+    "tokens": "say who may call a service",
+    "generate": "pictures and stories of words and pictures, from prompts",
+    "view": "show stories: numbered files, a page, a video",
+    "data": "write training episodes from the simulator, export and check them",
 }
 
 

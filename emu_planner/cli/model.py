@@ -1,14 +1,25 @@
 """Which model runs, and on what: arguments of the command line, and loading. torch only when loading."""
 
 import argparse
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from typing import TYPE_CHECKING
+
+from rich.console import Console
+from rich.progress import BarColumn, DownloadColumn, TimeRemainingColumn, TransferSpeedColumn
+from rich.progress import Progress as Bars
+
+from emu_planner.cli.arguments import positive
 
 if TYPE_CHECKING:
     from emu_planner.engine.planner import EmuPlanner
 
+# of a GPU's free memory that the model may take, if it is to have room for keys, values and pictures
+_MODEL_SHARE = 0.8
+
 
 def add_model_arguments(parser: argparse.ArgumentParser) -> None:
-    """--checkpoint, --device, --threads."""
+    """--checkpoint, --vision, --tokenizer, --device, --threads."""
     parser.add_argument(
         "--checkpoint",
         default="nano",
@@ -17,9 +28,23 @@ def add_model_arguments(parser: argparse.ArgumentParser) -> None:
         "Hugging Face hub (default: nano)",
     )
     parser.add_argument(
+        "--vision",
+        metavar="FOLDER|HUB-ID",
+        help="the vision tokenizer, where it is not in vision_tokenizer/ of the model: published ones come "
+        "apart from it, as BAAI/Emu3.5-VisionTokenizer",
+    )
+    parser.add_argument(
+        "--tokenizer",
+        metavar="FOLDER|HUB-ID",
+        help="the text tokenizer's files (*.tiktoken, *_vision_tokens.txt), where they are not with the "
+        "model: Emu3.5 keeps them with its code, in src/tokenizer_emu3_ibq",
+    )
+    parser.add_argument(
         "--device",
         default="auto",
-        help="auto (a GPU if there is one), cpu, cuda or cuda:N (default: auto)",
+        metavar="DEVICE[,DEVICE...]",
+        help="auto (a GPU if there is one; all of them for a model that does not fit), cpu, cuda, cuda:N, "
+        "or several to spread the layers over: cuda:0,cuda:1 (default: auto)",
     )
     parser.add_argument(
         "--threads",
@@ -37,21 +62,80 @@ def load_planner(args: argparse.Namespace) -> "tuple[EmuPlanner, str]":
     Raises:
         CheckpointError, a ValueError: there is no such checkpoint or device.
     """
+    from emu_planner.engine.planner import EmuPlanner
+
+    devices = find_devices(args.device, args.checkpoint)
+    with loading_bar(Console(stderr=True)) as progress:
+        planner = EmuPlanner.load(
+            args.checkpoint,
+            vision=args.vision,
+            tokenizer=args.tokenizer,
+            device=devices[0] if len(devices) == 1 else devices,
+            threads=args.threads,
+            progress=progress,
+        )
+    return planner, ",".join(devices)
+
+
+def find_devices(asked: str, checkpoint: str) -> list[str]:
+    """The devices of this machine that --device means for a checkpoint. Errors as of load_planner."""
     import torch
 
-    from emu_planner.engine.planner import EmuPlanner
+    from emu_planner.model.checkpoint import resolve, stored_bytes
+
+    count = torch.cuda.device_count() if torch.cuda.is_available() else 0
+    free = [torch.cuda.mem_get_info(index)[0] for index in range(count)]
+    return choose_devices(asked, free, lambda: stored_bytes(resolve(checkpoint)))
+
+
+def choose_devices(asked: str, free: Sequence[int], needed: Callable[[], int]) -> list[str]:
+    """The devices that --device means.
+
+    Args:
+        asked: the argument.
+        free: bytes that each GPU has free.
+        needed: bytes of the model, asked for when it matters.
+
+    Raises:
+        CheckpointError: a device is not there.
+    """
+    import torch
+
     from emu_planner.model.checkpoint import CheckpointError
 
-    has_gpu = torch.cuda.is_available()
-    device = ("cuda" if has_gpu else "cpu") if args.device == "auto" else args.device
-    if device.startswith("cuda") and not has_gpu:
-        raise CheckpointError(f"device {device} is not there: torch finds no GPU; use --device cpu")
-    return EmuPlanner.load(args.checkpoint, device=device, threads=args.threads), device
+    count = len(free)
+    if asked == "auto":
+        if count < 2:
+            return ["cuda" if count else "cpu"]
+        return ["cuda"] if needed() < _MODEL_SHARE * free[0] else [f"cuda:{index}" for index in range(count)]
+    devices = asked.split(",")
+    for device in devices:
+        try:
+            known = torch.device(device)
+        except RuntimeError as error:
+            raise CheckpointError(f"there is no device {device!r}; use auto, cpu, cuda or cuda:N") from error
+        if known.type == "cuda" and not count:
+            raise CheckpointError(f"device {device} is not there: torch finds no GPU; use --device cpu")
+        if known.type == "cuda" and (known.index or 0) >= count:
+            raise CheckpointError(f"device {device} is not there: torch finds {count}, from cuda:0")
+    return devices
 
 
-def positive(text: str) -> int:
-    """An argument that counts something."""
-    number = int(text)
-    if number < 1:
-        raise argparse.ArgumentTypeError(f"{number} is not 1 or more")
-    return number
+@contextmanager
+def loading_bar(console: Console) -> Iterator[Callable[[int, int], None]]:
+    """A bar over bytes, while they are read, where a person looks; yields what is to be called."""
+    columns = (BarColumn(), DownloadColumn(), TransferSpeedColumn(), TimeRemainingColumn())
+    with Bars(
+        "reading the model", *columns, console=console, transient=True, disable=not console.is_terminal
+    ) as bars:
+        task = bars.add_task("", total=None)
+        before = 0
+
+        def show(done: int, total: int) -> None:
+            nonlocal before
+            if done < before:  # the next file set
+                bars.reset(task)
+            before = done
+            bars.update(task, completed=done, total=total)
+
+        yield show

@@ -6,11 +6,17 @@ import sys
 import time
 from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from emu_planner.cli.model import add_model_arguments, load_planner, positive
+from emu_planner.cli.arguments import positive
+from emu_planner.cli.model import add_model_arguments, load_planner
 from emu_planner.plan import Planner
 from emu_planner.service.config import DEFAULT_ADDRESS, ServiceConfig
 from emu_planner.service.server import serve
+from emu_planner.wire.credentials import CredentialsError
+
+if TYPE_CHECKING:
+    from emu_planner.service.metrics import Metrics
 
 _HOST, _, _PORT = DEFAULT_ADDRESS.rpartition(":")
 
@@ -30,9 +36,21 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="clients at once (default: %(default)s)",
     )
     parser.add_argument(
+        "--metrics-port", type=int, metavar="PORT", help="answer Prometheus on 127.0.0.1:PORT/metrics"
+    )
+    secrets = parser.add_argument_group("who may call, over an encrypted link (docs/security.md)")
+    secrets.add_argument("--tls-certificate", type=Path, metavar="PEM", help="the service's certificate")
+    secrets.add_argument("--tls-key", type=Path, metavar="PEM", help="its key")
+    secrets.add_argument(
+        "--client-ca", type=Path, metavar="PEM", help="ask clients for a certificate that this one signed"
+    )
+    secrets.add_argument(
+        "--tokens", type=Path, metavar="FILE", help="ask clients for a token of `emu-planner tokens`"
+    )
+    secrets.add_argument(
         "--insecure",
         action="store_true",
-        help="allow an address that other machines reach: the link has no password, no encryption",
+        help="serve other machines although the link is plain or nobody is asked who they are",
     )
 
 
@@ -50,12 +68,17 @@ def run(args: argparse.Namespace) -> int:
             raise
         seconds = time.monotonic() - begun_s
         print(f"ready: {args.checkpoint} on {device}, loaded in {seconds:.1f} s", flush=True)
-        return planner
+        return planner if metrics is None else metrics.measured(planner)
 
+    metrics = None
     try:
         config = ServiceConfig(
             address=f"{args.host}:{args.port}",
             insecure=args.insecure,
+            tls_certificate=args.tls_certificate,
+            tls_key=args.tls_key,
+            client_ca=args.client_ca,
+            tokens=args.tokens,
             max_sessions=args.max_sessions,
             model=Path(args.checkpoint).name,
         )
@@ -63,16 +86,31 @@ def run(args: argparse.Namespace) -> int:
         print(f"emu-planner serve: {error}", file=sys.stderr)
         return 2
     try:
-        serve(load, config)
+        metrics = _serve_metrics(args.metrics_port)
+        serve(load, config, metrics)
     except OSError as error:
         print(f"emu-planner serve: {error}", file=sys.stderr)
         return 3
     except ValueError as error:
-        if error not in unusable:
+        if not isinstance(error, CredentialsError) and error not in unusable:
             raise
         print(f"emu-planner serve: {error}", file=sys.stderr)
         return 2
     return 0
+
+
+def _serve_metrics(port: int | None) -> "Metrics | None":
+    """Metrics that answer on that port. OSError: it is taken."""
+    if port is None:
+        return None
+    from emu_planner.service.metrics import Metrics
+
+    metrics = Metrics()
+    try:
+        print(f"metrics: http://127.0.0.1:{metrics.serve('127.0.0.1', port)}/metrics", flush=True)
+    except OSError as error:
+        raise OSError(f"cannot listen on port {port} for metrics: {error.strerror}") from error
+    return metrics
 
 
 def main(argv: Sequence[str] | None = None) -> int:

@@ -18,11 +18,12 @@ def wait_for_service(server: str, children: Children, console: Console) -> None:
     # its own words on a broken link would run through the table
     os.environ.setdefault("GRPC_VERBOSITY", "NONE")
     from emu_planner.plan import PlanError
-    from emu_planner.wire.client import RemotePlanner
+    from emu_planner.wire.client import ClientConfig, RemotePlanner
+    from emu_planner.wire.credentials import Credentials
 
     begun_s = time.monotonic()
     console.print(f"service at {server}: loading the model ...", highlight=False)
-    with RemotePlanner(server) as planner:
+    with RemotePlanner(server, ClientConfig(credentials=Credentials.from_environment())) as planner:
         answered = False
         while True:
             children.check()

@@ -1,11 +1,11 @@
 """`emu-planner train tokenizer|lm`: make a model from episodes. A composition root."""
 
 import argparse
-from dataclasses import asdict, fields
+from dataclasses import fields
+from functools import partial
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 
 from emu_planner.engine.config import PlannerConfig
@@ -14,22 +14,18 @@ from emu_planner.model.checkpoint import load_vision_tokenizer, save_transformer
 from emu_planner.model.ibq import VisionTokenizer
 from emu_planner.model.text import TextTokenizer, train_bpe, write_folder
 from emu_planner.model.transformer import TransformerConfig
-from emu_planner.training.episodes import (
-    CodedEpisode,
-    SampleConfig,
-    encode_frames,
-    endless_samples,
-    make_sample,
-)
-from emu_planner.training.frames import load_frames
+from emu_planner.training.episodes import SampleConfig, encode_frames, endless_samples, make_sample
 from emu_planner.training.language import LanguageTraining, train_language
-from emu_planner.training.tokenizer import NANO_VISION, TokenizerTraining, train_tokenizer
+from emu_planner.training.stream import CodedEpisode, EpisodePool, draws
+from emu_planner.training.tokenizer import SIZES, TokenizerTraining, train_tokenizer
 from sim.camera import VIEWS
-from sim.data import EpisodeReader, Record
+from sim.data import EpisodeReader
 
 _MERGES = 1000
-# most episodes kept for the validation loss, a fifth at most
-_HELD_OUT = 64
+# most held-out episodes that the validation loss is taken on
+_CHECKED = 64
+# files that every hosting service takes
+_SHARD_BYTES = 15 * 2**20
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -38,13 +34,26 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     tokenizer = stages.add_parser("tokenizer", help="train the IBQ vision tokenizer")
     _common(tokenizer, steps=4000, rate=TokenizerTraining.rate)
     tokenizer.add_argument("--batch-size", type=int, default=TokenizerTraining.batch_size)
-    tokenizer.add_argument("--limit", type=int, help="most pictures to hold in memory")
-    tokenizer.add_argument("--tiny", action="store_true", help="a toy size, to try the path on a CPU")
+    tokenizer.add_argument(
+        "--limit", type=int, default=TokenizerTraining.limit, help="most pictures to hold in memory"
+    )
+    tokenizer.add_argument(
+        "--start-with", type=int, default=TokenizerTraining.start_with, metavar="PICTURES",
+        help="how many to wait for while the simulator still writes (default: %(default)s)",
+    )  # fmt: skip
+    tokenizer.add_argument(
+        "--size", choices=SIZES, default="nano", help="of the network; tiny tries the path on a CPU"
+    )
     lm = stages.add_parser("lm", help="train the language model on words and visual codes")
     _common(lm, steps=6000, rate=LanguageTraining.rate)
     lm.add_argument("--tokenizer", type=Path, required=True, help="checkpoint with vision_tokenizer/")
     lm.add_argument("--context", type=int, default=LanguageTraining.context, help="tokens a row")
     lm.add_argument("--rows", type=int, help="rows a step (default: 16 on a GPU, 2 on a CPU)")
+    lm.add_argument(
+        "--start-with", type=int, default=2000, metavar="EPISODES",
+        help="how many to wait for while the simulator still writes (default: %(default)s)",
+    )  # fmt: skip
+    lm.add_argument("--optimiser", choices=("muon", "adamw"), default=LanguageTraining.optimiser)
     lm.add_argument("--width", type=int, default=384)
     lm.add_argument("--layers", type=int, default=12)
 
@@ -61,11 +70,8 @@ def run(args: argparse.Namespace) -> int:
 
 def train_vision(args: argparse.Namespace) -> int:
     """Train the vision tokenizer into OUT/checkpoint/vision_tokenizer."""
-    size = NANO_VISION
-    if args.tiny:
-        size = type(size)(**{**asdict(size), "ch": 32, "num_res_blocks": 1, "n_embed": 512, "z_channels": 32})
     config = TokenizerTraining(**_settings(TokenizerTraining, args))
-    train_tokenizer(config, size, _device(args))
+    train_tokenizer(config, SIZES[args.size], _device(args))
     print(f"tokenizer in {config.out / 'checkpoint'}")
     return 0
 
@@ -76,27 +82,26 @@ def train_lm(args: argparse.Namespace) -> int:
     if args.rows is None and device.type == "cpu":
         args.rows = 2  # the dense mask and the logits of 16 rows take 18 GB
     vision = load_vision_tokenizer(args.tokenizer, device=device).eval()
-    reader = EpisodeReader(args.data)
-    records = list(reader)
-    episodes = coded_episodes(records, encode_frames(vision, load_frames(reader, records)))
+    pool = EpisodePool(
+        EpisodeReader(args.data), partial(encode_frames, vision), codes=args.out / "codes", seed=args.seed
+    )
+    pool.wait(args.start_with)
     out = args.out / "checkpoint"
-    text = prepare_checkpoint(out, episodes, vision)
-    kept = min(_HELD_OUT, len(episodes) // 5)
-    if kept == 0:
-        raise ValueError(f"{len(episodes)} episodes in {args.data}; at least 5, so that one can be held out")
-    held_out, learned = episodes[:kept], episodes[kept:]
-    print(f"{len(learned)} episodes, vocabulary {text.vocabulary.size}")
+    text = prepare_checkpoint(out, pool.episodes(), vision)
+    print(f"{len(pool)} episodes to begin with, vocabulary {text.vocabulary.size}")
+    held_out = pool.held_out[:_CHECKED]
     train_language(
         LanguageTraining(**_settings(LanguageTraining, args)),
         language_size(args.width, args.layers, vocabulary=text.vocabulary.size, context=args.context),
-        endless_samples(learned, text, SampleConfig(seed=args.seed)),
+        endless_samples(draws(pool), text, SampleConfig(seed=args.seed)),
         [make_sample(e, i % len(e.subgoals), text) for i, e in enumerate(held_out)],
         pad=text.vocabulary.pad,
         first_visual=text.vocabulary.first_visual,
         device=device,
-        save=lambda model: save_transformer(model, out, dtype=torch.bfloat16),
+        save=lambda model: save_transformer(model, out, dtype=torch.bfloat16, shard_bytes=_SHARD_BYTES),
     )
-    print(f"checkpoint in {out}")
+    pool.close()
+    print(f"{len(pool)} episodes at the end; checkpoint in {out}")
     return 0
 
 
@@ -133,16 +138,6 @@ def language_size(width: int, layers: int, *, vocabulary: int, context: int) -> 
         head_dim=64,
         max_position_embeddings=context,
     )
-
-
-def coded_episodes(records: list[Record], codes: np.ndarray) -> list[CodedEpisode]:
-    """Records and the codes of all their pictures, in the same order, as episodes."""
-    episodes, first = [], 0
-    for record in records:
-        grids = codes[first : first + len(record.frames)]
-        first += len(record.frames)
-        episodes.append(CodedEpisode(record.instruction, record.subgoals, grids))
-    return episodes
 
 
 # the fixed words of all tasks' prompts, so that they get tokens of their own

@@ -1,8 +1,10 @@
-"""The sequence that is generated and, for guidance, the unconditional one that goes with it.
+"""The sequence that is generated and, for guidance, the unconditional ones that go with it.
 
 Row 0 holds the whole sequence. Row 1 holds the unconditional prompt and every generated image from
-BOI to EOI, never generated text (the published "no_text" guidance); inside images both rows take
-each token in one pass. Without guidance there is no row 1. Knows no sampling.
+BOI to EOI, never generated text (the published "no_text" guidance). Row 2 holds the prompt without
+words and without reference images, and the present image alone: it restarts at every BOI (the
+published "no_text_img_cfg"). Each row has a cache of its own; inside images all rows take each
+token in one pass. Without guidance there is row 0 only. Knows no sampling.
 """
 
 from collections.abc import Sequence
@@ -11,7 +13,12 @@ import torch
 from torch import Tensor
 
 from emu_planner.engine.cache import StaticCache
+from emu_planner.model.spread import layer_devices
 from emu_planner.model.transformer import Transformer
+
+# The slots that a pass looks at are a multiple of this many: products of equal shapes recur, which
+# CPU libraries need not prepare again, and a sum rounds alike in passes over one token and many.
+_SLOTS = 64
 
 
 class Branches:
@@ -21,21 +28,36 @@ class Branches:
         model: the language model.
         capacity: most tokens in a row.
         unconditional: prompt of row 1, BOS to BSS; None: no guidance.
+        imageless: prompt of row 2, BOS to BSS; None: no such row. Needs `unconditional` and `boi`.
+        boi: id of image start.
     """
 
     def __init__(
-        self, model: Transformer, *, capacity: int, unconditional: Sequence[int] | None = None
+        self,
+        model: Transformer,
+        *,
+        capacity: int,
+        unconditional: Sequence[int] | None = None,
+        imageless: Sequence[int] | None = None,
+        boi: int | None = None,
     ) -> None:
+        if imageless is not None and (unconditional is None or boi is None):
+            raise ValueError("guidance without images needs the unconditional prompt and the id of BOI too")
         weight = model.model.embed_tokens.weight
         self.guided = unconditional is not None
+        # forward passes of the model so far
+        self.passes = 0
         self._model = model
         self._device = weight.device
-        self._unconditional = list(unconditional or ())
+        self._boi, self._restart = boi, len(imageless or ())
+        # prompts of rows 1 and 2 until they are needed
+        self._waiting = [list(prompt) for prompt in (unconditional, imageless) if prompt is not None]
+        self._rows = list(range(1 + len(self._waiting)))
         self._cache = StaticCache(
             model.config,
-            rows=1 + self.guided,
+            rows=len(self._rows),
             capacity=capacity,
-            device=self._device,
+            device=layer_devices(model),
             dtype=weight.dtype,
         )
 
@@ -44,37 +66,57 @@ class Branches:
         """Tokens in the sequence so far."""
         return self._cache.lengths[0]
 
+    @property
+    def room(self) -> int:
+        """Tokens of an image that still fit."""
+        held = list(self._cache.lengths)
+        for row, prompt in enumerate(self._waiting, start=1):
+            held[row] += len(prompt)
+        return self._cache.capacity - max(held)
+
     @torch.inference_mode()
     def extend(self, tokens: Sequence[int], *, image: bool) -> Tensor:
         """Take tokens; the hidden state [rows, width] after the last of them.
 
         Args:
             tokens: the next ones, at least one.
-            image: they belong to an image: row 1, if there is one, takes them too.
+            image: they belong to an image: the other rows, if there are any, take them too.
 
         Raises:
             ContextFullError: there is no room for them.
         """
-        if not (image and self.guided):
-            return self._run([0], tokens)
-        if self._unconditional:
-            self._run([1], self._unconditional)
-            self._unconditional = []
-        return self._run([0, 1], tokens)
+        if image:
+            return self.extend_image(tokens)[:, -1]
+        return self._run([0], tokens)[:, -1]
+
+    @torch.inference_mode()
+    def extend_image(self, tokens: Sequence[int]) -> Tensor:
+        """Take tokens of an image; the hidden states [rows, S, width] after each of them."""
+        for row, prompt in enumerate(self._waiting, start=1):
+            self._run([row], prompt)
+        self._waiting = []
+        if self._restart and tokens[0] == self._boi:
+            self._cache.truncate([2], self._cache.lengths[2] - self._restart)
+        return self._run(self._rows, tokens)
+
+    def retract_image(self, tokens: int) -> None:
+        """Take back the last `tokens` tokens of an image, as if they had never come."""
+        self._cache.truncate(self._rows, tokens)
 
     @torch.inference_mode()
     def logits(self, hidden: Tensor, first: int, stop: int) -> Tensor:
-        """Logits [rows, stop - first] float32 of that range of ids."""
+        """Logits [..., stop - first] float32 of that range of ids, of hidden states [..., width]."""
         return self._model.head(hidden, slice(first, stop))
 
-    def _run(self, rows: list[int], tokens: Sequence[int]) -> Tensor:
-        ids = torch.tensor([tokens], device=self._device).expand(len(rows), -1)
-        window = self._cache.append(rows, len(tokens))
-        if len(set(window.starts)) == 1:
-            hidden = self._model.hidden(ids, cache=window, position=window.starts[0])
-            return hidden[:, -1]
-        starts = torch.tensor(window.starts, device=self._device)[:, None]
-        positions = starts + torch.arange(len(tokens), device=self._device)
-        slots = torch.arange(max(window.starts) + len(tokens), device=self._device)
-        mask = slots <= positions[:, None, :, None]
-        return self._model.hidden(ids, cache=window, positions=positions, mask=mask)[:, -1]
+    def _run(self, rows: Sequence[int], tokens: Sequence[int]) -> Tensor:
+        """One pass; the hidden states [rows, S, width] after each token."""
+        self.passes += 1
+        device, new = self._device, len(tokens)
+        ids = torch.tensor([tokens], device=device).expand(len(rows), -1)
+        if not any(self._cache.lengths[row] for row in rows):
+            return self._model.hidden(ids, cache=self._cache.append(rows, new))
+        window = self._cache.append(rows, new, multiple_of=_SLOTS)
+        starts = window.starts[:1] if len(set(window.starts)) == 1 else window.starts
+        positions = torch.tensor(starts, device=device)[:, None] + torch.arange(new, device=device)
+        mask = torch.arange(window.shown, device=device) <= positions[:, None, :, None]
+        return self._model.hidden(ids, cache=window, positions=positions, mask=mask)

@@ -6,9 +6,9 @@ The picture holds the configured views side by side, equally wide. Knows no toke
 import cv2
 import numpy as np
 import torch
-from numpy.typing import NDArray
 
 from emu_planner.model.ibq import VisionTokenizer
+from emu_planner.model.pixels import Rgb, to_input, to_rgb
 from emu_planner.model.prompt import Grid
 from emu_planner.plan import ErrorCode, Keyframe, Observation, PlanError
 
@@ -16,7 +16,7 @@ from emu_planner.plan import ErrorCode, Keyframe, Observation, PlanError
 _ASPECT_TOLERANCE = 0.02
 
 
-def compose(observation: Observation, views: tuple[str, ...], width: int, height: int) -> NDArray[np.uint8]:
+def compose(observation: Observation, views: tuple[str, ...], width: int, height: int) -> Rgb:
     """The picture that the model expects, [height, width, 3].
 
     Frames are taken by their cameras' names, in the order of `views`, each resized to its part. A
@@ -44,22 +44,25 @@ def compose(observation: Observation, views: tuple[str, ...], width: int, height
     return np.hstack([_resize(rgb, view_width, height)] * len(views))
 
 
-def encode(vision: VisionTokenizer, picture: NDArray[np.uint8]) -> Grid:
+def encode(vision: VisionTokenizer, picture: Rgb) -> Grid:
     """The picture's codes, [h, w]."""
     parameter = next(vision.parameters())
-    pixels = torch.from_numpy(np.ascontiguousarray(picture)).to(parameter.device, parameter.dtype)
-    grid = vision.encode((pixels / 127.5 - 1).permute(2, 0, 1)[None])[0]
-    return grid.cpu().numpy()
+    image = to_input(np.ascontiguousarray(picture)).to(parameter.device, parameter.dtype)
+    return vision.encode(image)[0].cpu().numpy()
 
 
 def decode(vision: VisionTokenizer, grid: Grid, views: tuple[str, ...]) -> Keyframe:
     """The imagined picture of the codes [h, w]."""
+    return Keyframe(pixels(vision, grid), views)
+
+
+def pixels(vision: VisionTokenizer, grid: Grid) -> Rgb:
+    """rgb [H, W, 3] uint8 of the codes [h, w]."""
     ids = torch.from_numpy(grid).to(next(vision.parameters()).device)[None]
-    pixels = (vision.decode(ids)[0].permute(1, 2, 0).float() + 1) * 127.5
-    return Keyframe(pixels.clamp(0, 255).to(torch.uint8).cpu().numpy(), views)
+    return to_rgb(vision.decode(ids)[0])
 
 
-def _resize(rgb: NDArray[np.uint8], width: int, height: int) -> NDArray[np.uint8]:
+def _resize(rgb: Rgb, width: int, height: int) -> Rgb:
     if rgb.shape[:2] == (height, width):
         return rgb
     return cv2.resize(rgb, (width, height), interpolation=cv2.INTER_AREA).astype(np.uint8, copy=False)

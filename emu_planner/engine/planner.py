@@ -1,5 +1,11 @@
 """EmuPlanner: the model as a Planner. Frames to prompt, generated tokens to steps.
 
+    planner = EmuPlanner.load("nano")
+    frames = Still(Observation((Frame(rgb, camera="front"), Frame(other_rgb, camera="side"))))
+    for event in planner.plan(Task("stack the red block on the blue one"), frames):
+        if isinstance(event, StepComplete):
+            show(event.step.subgoal, event.step.keyframe)
+
 A plan runs in the caller's thread; several may run at once on one EmuPlanner. Timeouts are the
 business of whoever serves it. Knows no network, robot or simulator.
 """
@@ -16,16 +22,11 @@ from emu_planner.engine.branches import Branches
 from emu_planner.engine.cache import ContextFullError
 from emu_planner.engine.config import PlannerConfig
 from emu_planner.engine.grammar import Grammar
-from emu_planner.engine.prepack import prepack
-from emu_planner.engine.raster import Decoding, generate
+from emu_planner.engine.loaded import check_parts, load_parts
+from emu_planner.engine.raster import Decoding
 from emu_planner.engine.reader import Clock, StepReader
 from emu_planner.engine.sampler import Sampler
-from emu_planner.model.checkpoint import (
-    CheckpointError,
-    load_transformer,
-    load_vision_tokenizer,
-    resolve,
-)
+from emu_planner.model.checkpoint import CheckpointError, Devices, Progress, resolve
 from emu_planner.model.ibq import VisionTokenizer
 from emu_planner.model.prompt import Grid, unconditional_prompt, vla_prompt
 from emu_planner.model.text import TextTokenizer
@@ -68,8 +69,13 @@ class EmuPlanner:
         self.config = config
         self.tokenizer = tokenizer
         self._model, self._vision, self._vocabulary = model, vision, tokenizer.vocabulary
-        self._check_parts()
+        check_parts(model, vision, tokenizer)
         down = vision.config.downsampling
+        if config.picture_width % down or config.picture_height % down:
+            raise CheckpointError(
+                f"the planner's picture is {config.picture_width}x{config.picture_height} px; both "
+                f"sides must be multiples of {down}"
+            )
         # (h, w) of a picture in tokens
         self.size = (config.picture_height // down, config.picture_width // down)
         self._context = config.context or model.config.max_position_embeddings
@@ -79,17 +85,26 @@ class EmuPlanner:
         cls,
         checkpoint: Path | str = "nano",
         *,
-        device: str | torch.device = "cpu",
+        vision: Path | str | None = None,
+        tokenizer: Path | str | None = None,
+        device: Devices = "cpu",
         dtype: torch.dtype | None = None,
         threads: int | None = None,
+        progress: Progress | None = None,
+        decoder: str | None = None,
     ) -> "EmuPlanner":
         """The planner of a checkpoint.
 
         Args:
             checkpoint: as for emu_planner.model.checkpoint.resolve.
-            device: where the model runs.
+            vision: folder or hub id of the vision tokenizer; None: vision_tokenizer/ in the checkpoint.
+            tokenizer: likewise of the text tokenizer; None: the checkpoint's own.
+            device: where the model runs; several: its layers are spread over them, the vision
+                tokenizer runs on the first.
             dtype: of the transformer; None: as stored. The vision tokenizer runs in float32.
+            decoder: one of config.DECODERS; None: as planner.json says.
             threads: CPU threads of torch, for the whole process; None: leave them as they are.
+            progress: called with bytes read and all bytes, for each of the two.
 
         Raises:
             CheckpointError: see resolve, load_transformer and load_vision_tokenizer.
@@ -97,18 +112,13 @@ class EmuPlanner:
         if threads is not None:
             torch.set_num_threads(threads)
         folder = resolve(checkpoint)
-        try:
-            tokenizer = TextTokenizer.from_folder(folder)
-        except (FileNotFoundError, ValueError) as error:
-            raise CheckpointError(str(error)) from error
-        model = load_transformer(folder, device=device, dtype=dtype)
-        prepack(model)
-        return cls(
-            model,
-            load_vision_tokenizer(folder, device=device),
-            tokenizer,
-            PlannerConfig.from_folder(folder),
+        config = PlannerConfig.from_folder(folder)
+        if decoder is not None:
+            config = replace(config, decoder=decoder)
+        parts = load_parts(
+            folder, vision=vision, tokenizer=tokenizer, device=device, dtype=dtype, progress=progress
         )
+        return cls(*parts, config)
 
     def plan(
         self,
@@ -135,7 +145,7 @@ class EmuPlanner:
         prompt = self._prompt(task.instruction, grid)
         decoding = _override(self.config.decoding, asked)
         clock.add("prompt_tokens", len(prompt))
-        tokens = generate(
+        tokens = self.config.generate(
             self._branches(grid, decoding),
             Grammar(self._vocabulary, self.size),
             Sampler(seed, self._model.lm_head.weight.device),
@@ -185,21 +195,6 @@ class EmuPlanner:
         guided = decoding.guidance_scale != 1
         unconditional = unconditional_prompt(self.tokenizer, [grid]) if guided else None
         return Branches(self._model, capacity=self._context, unconditional=unconditional)
-
-    def _check_parts(self) -> None:
-        config, down = self.config, self._vision.config.downsampling
-        size, codes = self._model.config.vocab_size, self._vision.config.n_embed
-        if size < self._vocabulary.size or codes != self._vocabulary.codes:
-            raise CheckpointError(
-                f"the tokenizer files name {self._vocabulary.size} ids with {self._vocabulary.codes} "
-                f"visual codes, the transformer has {size} ids, the vision tokenizer {codes} codes; "
-                "they are not of one checkpoint"
-            )
-        if config.picture_width % down or config.picture_height % down:
-            raise CheckpointError(
-                f"the planner's picture is {config.picture_width}x{config.picture_height} px; both "
-                f"sides must be multiples of {down}"
-            )
 
 
 def _override(decoding: Decoding, asked: Generation) -> Decoding:

@@ -3,38 +3,70 @@
     config.json                           size of the transformer
     model.safetensors, or shards model-00001-of-0000N.safetensors + model.safetensors.index.json
     *.tiktoken, *_vision_tokens.txt       text tokenizer (emu_planner.model.text)
-    vision_tokenizer/                     config.json and model.safetensors or shards
+    vision_tokenizer/                     config.json and model.safetensors or shards, or the older
+                                          config.yaml and model.ckpt; or in a folder elsewhere
     planner.json                          how to plan with it (emu_planner.engine.planner)
 
-Tensor names are the published ones, so a downloaded Emu3.5 loads as it is. Knows no training state.
+Tensor names are the published ones, so a downloaded Emu3.5 loads as it is; so does
+Xiaomi-Robotics-U0, and so do Qwen3 language models without biases and with an output head of their own.
+Configuration and headers are checked against each other before a tensor is read; each tensor is then
+read straight into the memory of its device. Knows no training state.
 """
 
-import json
+import math
 import re
-from collections.abc import Mapping
-from dataclasses import asdict, fields
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, TypeVar
 
 import torch
-from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
 from torch import Tensor, nn
 
-from emu_planner.model.ibq import VisionConfig, VisionTokenizer
-from emu_planner.model.transformer import Transformer, TransformerConfig
+from emu_planner.model import spread, tensor_files, tensor_io
+from emu_planner.model.blank import blank
+from emu_planner.model.config_files import (
+    check_vocabulary,
+    is_vision_folder,
+    read_transformer_config,
+    read_vision_config,
+    write_transformer_config,
+    write_vision_config,
+)
+from emu_planner.model.errors import CheckpointError
+from emu_planner.model.ibq import VisionTokenizer
+from emu_planner.model.pickles import read_pickle
+from emu_planner.model.tensor_files import Stored
+from emu_planner.model.tensor_io import Progress
+from emu_planner.model.transformer import Transformer
+
+__all__ = [
+    "CheckpointError",
+    "Devices",
+    "Progress",
+    "load_transformer",
+    "load_vision_tokenizer",
+    "resolve",
+    "save_transformer",
+    "save_vision_tokenizer",
+    "stored_bytes",
+    "vision_folder",
+]
+
+Device = str | torch.device
+# one, or several to spread the layers over
+Devices = Device | Sequence[Device]
 
 EMBEDDED = ("nano",)
 SHARD_BYTES = 4 * 2**30
-_INDEX = "model.safetensors.index.json"
-_ALIGNMENT = 64  # bytes, as torch allocates
+VISION = "vision_tokenizer"
 _HUB_ID = re.compile(r"[\w.-]+/[\w.-]+")
-_Config = TypeVar("_Config", TransformerConfig, VisionConfig)
-_Module = TypeVar("_Module", bound=nn.Module)
-
-
-class CheckpointError(ValueError):
-    """A checkpoint is missing, incomplete or of another shape; the message says what to do."""
+_PICKLE = "model.ckpt"
+# follow from rope_theta; some files hold them
+_DERIVED = "rotary_emb.inv_freq"
+# what training needed beside the tokenizer itself: discriminator and perceptual loss
+_TRAINING_ONLY = ("loss.",)
+_EMBEDDING = "model.embed_tokens.weight"
+# of a GPU's free memory: what the model takes of it before layers go on to a CPU
+_GPU_SHARE = 0.8
 
 
 def resolve(name: str | Path) -> Path:
@@ -67,43 +99,97 @@ def resolve(name: str | Path) -> Path:
 
 
 def load_transformer(
-    folder: Path | str, *, device: str | torch.device = "cpu", dtype: torch.dtype | None = None
+    folder: Path | str,
+    *,
+    device: Devices = "cpu",
+    dtype: torch.dtype | None = None,
+    tokenizer: Path | str | None = None,
+    progress: Progress | None = None,
 ) -> Transformer:
     """The language model of a checkpoint folder, ready to run.
 
     Args:
         folder: see the module's text.
-        device: where its tensors go, one shard at a time.
+        device: where its tensors go; several: its layers are spread over them by their bytes
+            and by the memory that is free there, and activations follow (emu_planner.model.spread).
+            A CPU after GPUs takes what they have no room for.
         dtype: of its tensors; None: as stored.
+        tokenizer: folder of the text tokenizer's files, with which the vocabulary must agree;
+            None: the checkpoint's own, if it has them.
+        progress: called with bytes read and all bytes.
 
     Raises:
-        CheckpointError: a file or tensor is missing, unexpected or of the wrong shape.
+        CheckpointError: a file or tensor is missing, unexpected or of the wrong shape, the
+            tokenizer's files do not fit, or a device has no room. Nothing is left in memory then.
     """
-    folder = Path(folder)
-    path = folder / "config.json"
-    config = _build(TransformerConfig, _read_json(path), path)
-    with torch.device("meta"):
+    folder, devices = Path(folder), _devices(device)
+    config = read_transformer_config(folder)
+    check_vocabulary(folder if tokenizer is None else Path(tokenizer), folder, config.vocab_size)
+    with blank():
         model = Transformer(config)
-    return _load_tensors(model, folder, device, dtype)
+    expected = _shapes(model)
+    found = _language_tensors(folder)
+    _check_embedding(folder, expected, found)
+    tensor_files.check(folder, expected, found)
+    nbytes = {
+        name: stored.nbytes * (dtype or stored.torch_dtype).itemsize // stored.torch_dtype.itemsize
+        for name, stored in found.items()
+    }
+    places = _places(folder, nbytes, devices)
+    model.load_state_dict(tensor_io.read(found, places=places, dtype=dtype, progress=progress), assign=True)
+    if len(devices) > 1:
+        spread.connect(model)
+    return model.eval()
 
 
 def load_vision_tokenizer(
     folder: Path | str,
     *,
-    device: str | torch.device = "cpu",
+    device: Device = "cpu",
     dtype: torch.dtype | None = torch.float32,
+    progress: Progress | None = None,
 ) -> VisionTokenizer:
     """The vision tokenizer of a checkpoint folder, or of a folder that holds it alone.
 
-    float32 by default: which code is nearest is sensitive to rounding. Errors: as above.
+    float32 by default: which code is nearest is sensitive to rounding. Arguments and errors: as above.
+    """
+    folder = vision_folder(folder)
+    with blank():
+        model = VisionTokenizer(read_vision_config(folder))
+    expected, place = _shapes(model), torch.device(device)
+    if tensor_files.has_tensors(folder) or not (folder / _PICKLE).is_file():
+        found = tensor_files.find(folder)
+        tensor_files.check(folder, expected, found)
+        tensors = tensor_io.read(found, places=dict.fromkeys(found, place), dtype=dtype, progress=progress)
+    else:
+        read = read_pickle(folder / _PICKLE, _TRAINING_ONLY)
+        tensor_files.compare(folder, expected, {name: tensor.shape for name, tensor in read.items()})
+        tensors = {name: tensor.to(place, dtype, copy=True) for name, tensor in read.items()}
+    model.load_state_dict(tensors, assign=True)
+    return model.eval()
+
+
+def vision_folder(folder: Path | str) -> Path:
+    """The folder of the vision tokenizer that belongs to a checkpoint folder, or is this one.
+
+    Raises:
+        CheckpointError: there is none; says where to get it.
     """
     folder = Path(folder)
-    inner = folder / "vision_tokenizer"
-    folder = inner if inner.is_dir() else folder
-    config = _read_vision_config(folder / "config.json")
-    with torch.device("meta"):
-        model = VisionTokenizer(config)
-    return _load_tensors(model, folder, device, dtype)
+    if (folder / VISION).is_dir():
+        return folder / VISION
+    if is_vision_folder(folder):
+        return folder
+    raise CheckpointError(
+        f"{folder} has no {VISION}/. It is published apart from the language model, as "
+        f"BAAI/Emu3.5-VisionTokenizer: download that and put it there as {folder / VISION}, or name "
+        "its folder (emu-planner: --vision FOLDER)"
+    )
+
+
+def stored_bytes(folder: Path | str) -> int:
+    """Bytes of the language model's tensors as stored. Errors: as of load_transformer, for files."""
+    return sum(stored.nbytes for stored in _language_tensors(Path(folder)).values())
 
 
 def save_transformer(
@@ -113,9 +199,15 @@ def save_transformer(
     dtype: torch.dtype | None = None,
     shard_bytes: int = SHARD_BYTES,
 ) -> None:
-    """Write config.json and the tensors, as `dtype` if given, in files of at most `shard_bytes`."""
-    config = {"architectures": ["Emu3ForCausalLM"], "model_type": "Emu3", **asdict(model.config)}
-    _save(model, config, Path(folder), dtype, shard_bytes)
+    """Write config.json and the tensors, as `dtype` if given, in files of at most `shard_bytes`.
+
+    The published layout, which this package reads, and transformers' Qwen3ForCausalLM too. One tensor
+    at a time is copied.
+    """
+    folder = Path(folder)
+    _save(model, folder, dtype, shard_bytes)
+    stored = dtype or model.lm_head.weight.dtype
+    write_transformer_config(model.config, folder, str(stored).removeprefix("torch."))
 
 
 def save_vision_tokenizer(
@@ -126,137 +218,73 @@ def save_vision_tokenizer(
     shard_bytes: int = SHARD_BYTES,
 ) -> None:
     """Write vision_tokenizer/ inside the checkpoint folder; arguments as of save_transformer."""
-    _save(model, asdict(model.config), Path(folder) / "vision_tokenizer", dtype, shard_bytes)
+    folder = Path(folder) / VISION
+    _save(model, folder, dtype, shard_bytes)
+    write_vision_config(model.config, folder)
 
 
-def _save(
-    model: nn.Module,
-    config: Mapping[str, Any],
-    folder: Path,
-    dtype: torch.dtype | None,
-    shard_bytes: int,
-) -> None:
+def _save(model: nn.Module, folder: Path, dtype: torch.dtype | None, shard_bytes: int) -> None:
     folder.mkdir(parents=True, exist_ok=True)
-    (folder / "config.json").write_text(json.dumps(config, indent=2) + "\n", encoding="utf-8")
-    tensors = {
-        name: tensor.detach().to("cpu", dtype).contiguous() for name, tensor in model.state_dict().items()
-    }
-    _save_tensors(tensors, folder, shard_bytes)
+    tensors = model.state_dict()
+
+    def dtype_of(name: str) -> torch.dtype:
+        return dtype or tensors[name].dtype
+
+    def make(name: str) -> Tensor:
+        return tensors[name].detach().to("cpu", dtype_of(name))
+
+    tensor_io.write(folder, _shapes(model), dtype_of, make, shard_bytes)
 
 
-def _save_tensors(tensors: Mapping[str, Tensor], folder: Path, shard_bytes: int) -> None:
-    """Fill shards in the order of the tensors; one larger than a shard gets a file of its own."""
-    shards: list[dict[str, Tensor]] = [{}]
-    room = shard_bytes
-    for name, tensor in tensors.items():
-        size = tensor.numel() * tensor.element_size()
-        if size > room and shards[-1]:
-            shards.append({})
-            room = shard_bytes
-        shards[-1][name] = tensor
-        room -= size
-    for old in folder.glob("model*.safetensors"):
-        old.unlink()
-    (folder / _INDEX).unlink(missing_ok=True)
-    if len(shards) == 1:
-        save_file(shards[0], folder / "model.safetensors", metadata={"format": "pt"})
-        return
-    weight_map = {}
-    for number, shard in enumerate(shards, start=1):
-        file = f"model-{number:05d}-of-{len(shards):05d}.safetensors"
-        save_file(shard, folder / file, metadata={"format": "pt"})
-        weight_map.update(dict.fromkeys(shard, file))
-    total = sum(tensor.numel() * tensor.element_size() for tensor in tensors.values())
-    index = {"metadata": {"total_size": total}, "weight_map": weight_map}
-    (folder / _INDEX).write_text(json.dumps(index, indent=1) + "\n", encoding="utf-8")
+def _shapes(model: nn.Module) -> dict[str, list[int]]:
+    return {name: list(tensor.shape) for name, tensor in model.state_dict().items()}
 
 
-def _load_tensors(
-    model: _Module, folder: Path, device: str | torch.device, dtype: torch.dtype | None
-) -> _Module:
-    """Give a model on the meta device its tensors."""
-    expected = {name: list(tensor.shape) for name, tensor in model.state_dict().items()}
-    tensors: dict[str, Tensor] = {}
-    for file in _tensor_files(folder):
-        try:
-            with safe_open(file, framework="pt", device=str(device)) as shard:
-                for name in shard.keys():  # noqa: SIM118 - not a dict
-                    if name.endswith("rotary_emb.inv_freq"):
-                        continue  # some published files hold it; it follows from rope_theta
-                    tensor = shard.get_tensor(name)
-                    tensor = tensor if dtype is None else tensor.to(dtype)
-                    # A file's offsets are unaligned; aligned memory gives the same rounding always.
-                    tensors[name] = tensor.clone() if tensor.data_ptr() % _ALIGNMENT else tensor
-        except SafetensorError as error:
-            raise CheckpointError(f"{file} is damaged ({error}); copy or download it again") from error
-    _check_tensors(folder, expected, {name: list(tensor.shape) for name, tensor in tensors.items()})
-    model.load_state_dict(tensors, assign=True)
-    return model.eval()
-
-
-def _tensor_files(folder: Path) -> list[Path]:
-    if (folder / _INDEX).is_file():
-        weight_map = _read_json(folder / _INDEX).get("weight_map", {})
-        files = [folder / name for name in sorted(set(weight_map.values()))]
-    else:
-        files = [folder / "model.safetensors"]
-    missing = [path.name for path in files if not path.is_file()]
-    if missing or not files:
-        raise CheckpointError(f"{folder} lacks {', '.join(missing) or 'tensors'}; is the download complete?")
-    return files
-
-
-def _check_tensors(folder: Path, expected: Mapping[str, list[int]], found: Mapping[str, list[int]]) -> None:
-    wrong = []
-    for name in sorted(expected.keys() | found.keys()):
-        if name not in found:
-            wrong.append(f"{name} is missing, expected {expected[name]}")
-        elif name not in expected:
-            wrong.append(f"{name} {found[name]} is unexpected")
-        elif expected[name] != found[name]:
-            wrong.append(f"{name} has shape {found[name]}, expected {expected[name]}")
-    if wrong:
-        more = f"; and {len(wrong) - 5} more" if len(wrong) > 5 else ""
+def _language_tensors(folder: Path) -> dict[str, Stored]:
+    found = tensor_files.find(folder)
+    if any(name.startswith("backbone.") for name in found):
         raise CheckpointError(
-            f"the tensors in {folder} do not fit its config.json: {'; '.join(wrong[:5])}{more}"
+            f"{folder} holds a FlashAR model (tensors backbone.*), which predicts two neighbours of a token; "
+            "take the autoregressive checkpoint, such as XiaomiRobotics/Xiaomi-Robotics-U0"
+        )
+    return {name: stored for name, stored in found.items() if not name.endswith(_DERIVED)}
+
+
+def _check_embedding(
+    folder: Path, expected: Mapping[str, Sequence[int]], found: Mapping[str, Stored]
+) -> None:
+    """The commonest mistake in words of its own: files of two models in one folder."""
+    if _EMBEDDING in found and found[_EMBEDDING].shape[:1] != tuple(expected[_EMBEDDING][:1]):
+        raise CheckpointError(
+            f"{folder}: config.json says vocab_size {expected[_EMBEDDING][0]}, the embedding "
+            f"({_EMBEDDING}) has shape {list(found[_EMBEDDING].shape)}; they are not of one checkpoint"
         )
 
 
-def _read_vision_config(path: Path) -> VisionConfig:
-    """Flat fields as this package writes them, or the published form with a `ddconfig`."""
-    values = _read_json(path)
-    if "num_hidden_layers" in values:
-        raise CheckpointError(
-            f"{path.parent} has no vision_tokenizer/; put one there (published apart from the language "
-            "model, as BAAI/Emu3.5-VisionTokenizer)"
-        )
-    values = {**values, **values.get("ddconfig", {})}
-    if "attn_resolutions" in values:
-        deepest = values["resolution"] // 2 ** (len(values["ch_mult"]) - 1)
-        values["deep_attention"] = deepest in values["attn_resolutions"]
-    if "ch_mult" in values:
-        values["ch_mult"] = tuple(values["ch_mult"])
-    return _build(VisionConfig, values, path)
+def _devices(device: Devices) -> list[torch.device]:
+    several = [device] if isinstance(device, (str, torch.device)) else list(device)
+    if not several:
+        raise ValueError("no device; expected one or more")
+    return [torch.device(one) for one in several]
 
 
-def _build(kind: type[_Config], values: Mapping[str, Any], path: Path) -> _Config:
-    known = {f.name for f in fields(kind)}
-    try:
-        return kind(**{name: value for name, value in values.items() if name in known})
-    except TypeError as error:
-        raise CheckpointError(f"{path}: {error}") from error
-
-
-def _read_json(path: Path) -> dict[str, Any]:
-    try:
-        value = json.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError as error:
-        raise CheckpointError(f"{path} is missing; is {path.parent} a checkpoint folder?") from error
-    except json.JSONDecodeError as error:
-        raise CheckpointError(f"{path} is not JSON: {error}") from error
-    if not isinstance(value, dict):
-        raise CheckpointError(f"{path} holds a JSON {type(value).__name__}, expected an object")
-    return value
+def _places(
+    folder: Path, nbytes: Mapping[str, int], devices: Sequence[torch.device]
+) -> dict[str, torch.device]:
+    """The device of each tensor. CheckpointError: one has no room for its own."""
+    free = {one: spread.free_bytes(one) for one in devices}
+    room = None
+    if any(one.type == "cuda" for one in devices):
+        room = [_GPU_SHARE * free[one] if one.type == "cuda" else math.inf for one in devices]
+    places = spread.places(nbytes, devices, room)
+    for one, bytes_free in free.items():
+        needed = sum(size for name, size in nbytes.items() if places[name] == one)
+        if needed > bytes_free:
+            raise CheckpointError(
+                f"{folder} needs {needed / 1e9:.1f} GB on {one}, where {bytes_free / 1e9:.1f} GB are free; "
+                "name more devices, as cuda:0,cuda:1 or cuda:0,cpu"
+            )
+    return places
 
 
 def _download(hub_id: str) -> Path:

@@ -12,7 +12,11 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from emu_planner.model.precision import exact_float32
+
 _GROUPS = 32
+# rows of latents and of codes whose products are computed at once
+_TILE_ROWS, _TILE_CODES = 4096, 8192
 
 
 @dataclass(frozen=True)
@@ -211,12 +215,24 @@ class Codebook(nn.Module):
         self.embedding = nn.Embedding(config.n_embed, config.embed_dim)
 
     def nearest(self, z: Tensor) -> Tensor:
-        """z [B, embed_dim, h, w] -> ids [B, h, w]; products in float32, argmax is sensitive."""
+        """z [B, embed_dim, h, w] -> ids [B, h, w]; the lower id where two products are equal.
+
+        In tiles that bound memory (128 MiB): all products of a picture of 1024 px are 2 GiB.
+        """
         flat = z.permute(0, 2, 3, 1).reshape(-1, z.shape[1]).float()
-        weight = self.embedding.weight.float().t()
-        # a chunk bounds memory: the published codebook has 131,072 rows
-        ids = torch.cat([(part @ weight).argmax(dim=1) for part in flat.split(4096)])
+        ids = torch.cat([self._nearest_rows(rows) for rows in flat.split(_TILE_ROWS)])
         return ids.view(z.shape[0], *z.shape[2:])
+
+    def _nearest_rows(self, rows: Tensor) -> Tensor:
+        """[n, embed_dim] -> ids [n]."""
+        best = rows.new_full((len(rows),), -torch.inf)
+        ids = torch.zeros(len(rows), dtype=torch.long, device=rows.device)
+        for index, codes in enumerate(self.embedding.weight.float().split(_TILE_CODES)):
+            products, nearest = F.linear(rows, codes).max(dim=1)
+            better = products > best
+            best = torch.where(better, products, best)
+            ids = torch.where(better, nearest + index * _TILE_CODES, ids)
+        return ids
 
 
 class VisionTokenizer(nn.Module):
@@ -249,13 +265,18 @@ class VisionTokenizer(nn.Module):
 
     @torch.inference_mode()
     def encode(self, images: Tensor) -> Tensor:
-        """[B, 3, H, W] in [-1, 1] -> ids [B, h, w]. ValueError when a side is no multiple."""
+        """[B, 3, H, W] in [-1, 1] -> ids [B, h, w], in exact float32 if the weights are float32.
+
+        Raises:
+            ValueError: a side is no multiple of the downsampling.
+        """
         height, width = images.shape[2:]
         if height % self.config.downsampling or width % self.config.downsampling:
             raise ValueError(
                 f"picture is {width}x{height} px; both sides must be multiples of {self.config.downsampling}"
             )
-        return self.quantize.nearest(self.latent(images))
+        with exact_float32(images.device.type):
+            return self.quantize.nearest(self.latent(images))
 
     @torch.inference_mode()
     def decode(self, ids: Tensor) -> Tensor:

@@ -131,7 +131,11 @@ def tokenizer_files(folder: Path | str) -> tuple[Path, Path]:
     """
     found = sorted(Path(folder).glob("*.tiktoken"))
     if not found:
-        raise FileNotFoundError(f"{folder} holds no *.tiktoken file; is it a checkpoint folder?")
+        raise FileNotFoundError(
+            f"{folder} holds no *.tiktoken file. Emu3.5 keeps its tokenizer with its code "
+            "(baaivision/Emu3.5, src/tokenizer_emu3_ibq): put emu3.tiktoken and emu3_vision_tokens.txt "
+            "into the checkpoint, or name their folder (emu-planner: --tokenizer FOLDER)"
+        )
     if len(found) > 1:
         raise ValueError(f"{folder} holds several rank files: {[path.name for path in found]}; keep one")
     vision_file = found[0].with_name(f"{found[0].stem}_vision_tokens.txt")

@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from emu_planner.plan import ErrorCode, Frame, Mailbox, Observation, PlanError, Stop
+from emu_planner.ros.health import CameraWatch, HealthLimits
 
 # how soon a wait for a picture notices that it was asked to stop, s
 _SLICE_S = 0.02
@@ -27,15 +28,44 @@ class FeedCounts:
     age_s: float  # since the arrival of the oldest of the cameras' newest pictures
 
 
+@dataclass(frozen=True, order=True)
+class Moment:
+    """A time on a camera's own clock; a clock that was set back is a new one, and later."""
+
+    clock: int
+    stamp_s: float
+
+
+@dataclass(frozen=True)
+class CameraState:
+    """How one camera is."""
+
+    name: str
+    rate_hz: float
+    age_s: float  # since the arrival of its newest picture; infinite without one
+    trouble: str  # why nothing should be planned from it; empty: nothing is wrong
+    clock_jumps: int
+
+
 class CameraFeed:
     """One plan.Mailbox a camera: a new picture replaces the old one, nothing queues.
 
     Args:
         cameras: names of all cameras, in the order of an observation's frames.
+        limits: from where on a camera counts as ill.
+        sizes: (width, height) in px that a camera's pictures must have.
     """
 
-    def __init__(self, cameras: tuple[str, ...]) -> None:
+    def __init__(
+        self,
+        cameras: tuple[str, ...],
+        limits: HealthLimits | None = None,
+        sizes: Mapping[str, tuple[int, int]] | None = None,
+    ) -> None:
         self.cameras = cameras
+        self._watches = {
+            name: CameraWatch(limits or HealthLimits(), (sizes or {}).get(name, (0, 0))) for name in cameras
+        }
         self._boxes = {name: Mailbox((name,)) for name in cameras}
         self._arrivals: dict[str, tuple[float, float]] = {}  # camera: stamp, monotonic arrival
         self._lock = threading.Lock()
@@ -44,8 +74,10 @@ class CameraFeed:
 
     def put(self, frame: Frame) -> None:
         """Keep the frame as its camera's newest."""
+        now_s = time.monotonic()
         with self._lock:
-            self._arrivals[frame.camera] = (frame.stamp_s, time.monotonic())
+            self._watches[frame.camera].see(frame, now_s)
+            self._arrivals[frame.camera] = (frame.stamp_s, now_s)
             self._received += 1
         self._boxes[frame.camera].put(frame)
 
@@ -56,20 +88,32 @@ class CameraFeed:
         for box in self._boxes.values():
             box.clear()
 
-    def moment(self) -> Mapping[str, float]:
+    def moment(self) -> Mapping[str, Moment]:
         """Now, on each camera's clock: its newest stamp plus the time since that arrived."""
         now = time.monotonic()
         with self._lock:
             return {
-                name: stamp + min(now - arrival, _LONGEST_EXTRAPOLATION_S)
+                name: Moment(self._watches[name].clock, stamp + min(now - arrival, _LONGEST_EXTRAPOLATION_S))
                 for name, (stamp, arrival) in self._arrivals.items()
             }
 
-    def stamp_s(self, camera: str) -> float | None:
-        """Stamp of the camera's newest picture, on the camera's clock; None without one."""
+    def captured(self, camera: str) -> Moment | None:
+        """When the camera's newest picture was captured, on the camera's clock; None without one."""
         with self._lock:
             arrival = self._arrivals.get(camera)
-        return None if arrival is None else arrival[0]
+            return None if arrival is None else Moment(self._watches[camera].clock, arrival[0])
+
+    def trouble(self, camera: str) -> str:
+        """Why nothing should be planned from the camera's newest picture; empty: nothing is wrong."""
+        with self._lock:
+            return self._watches[camera].trouble(time.monotonic())
+
+    def states(self) -> list[CameraState]:
+        """How each camera is."""
+        return [
+            CameraState(name, watch.rate_hz, self.age_s(name), self.trouble(name), watch.clock)
+            for name, watch in self._watches.items()
+        ]
 
     def age_s(self, camera: str) -> float:
         """Time since the camera's newest picture arrived; infinite without one."""
@@ -101,8 +145,8 @@ class FreshFrames:
     cameras: tuple[str, ...]
     # a picture that arrived longer ago than this does not count, s
     max_age_s: float
-    # stamp that each camera's picture has to exceed, on that camera's clock
-    after: Mapping[str, float]
+    # moment after which each camera's picture has to be captured, on that camera's clock
+    after: Mapping[str, Moment]
     # ends every wait
     stop: Stop
     # shortest wait that newest() grants, whatever its caller asks for, s
@@ -119,16 +163,22 @@ class FreshFrames:
         while stale := [name for name in self.cameras if not self._is_fresh(name)]:
             if self.stop.requested or time.monotonic() >= deadline:
                 raise PlanError(
-                    ErrorCode.STALE_OBSERVATION,
-                    f"no fresh picture from {stale} within {patience_s:g} s; check that the "
-                    "cameras publish, that their topics are mapped, and observation_max_age",
-                    retryable=True,
+                    ErrorCode.STALE_OBSERVATION, self._complaint(stale, patience_s), retryable=True
                 )
             time.sleep(_SLICE_S)
         return self.feed.take(self.cameras)
 
     def _is_fresh(self, camera: str) -> bool:
-        newest = self.feed.stamp_s(camera)
-        if newest is None or self.feed.age_s(camera) > self.max_age_s:
+        captured = self.feed.captured(camera)
+        if captured is None or self.feed.age_s(camera) > self.max_age_s or self.feed.trouble(camera):
             return False
-        return camera not in self.after or newest > self.after[camera]
+        return camera not in self.after or captured > self.after[camera]
+
+    def _complaint(self, stale: list[str], patience_s: float) -> str:
+        troubles = [f"{name}: {trouble}" for name in stale if (trouble := self.feed.trouble(name))]
+        if troubles:
+            return f"no picture to plan from within {patience_s:g} s: {'; '.join(troubles)}; check the camera"
+        return (
+            f"no fresh picture from {stale} within {patience_s:g} s; check that the "
+            "cameras publish, that their topics are mapped, and observation_max_age"
+        )

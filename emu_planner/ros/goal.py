@@ -26,7 +26,8 @@ from emu_planner.plan import (
     TextDelta,
     Waiting,
 )
-from emu_planner.ros.feed import CameraFeed, FreshFrames
+from emu_planner.ros.feed import CameraFeed, FreshFrames, Moment
+from emu_planner.ros.patience import Patience
 from emu_planner.ros.states import (
     Decision,
     Ending,
@@ -75,7 +76,7 @@ class PlanGoal:
         self._epoch = next_epoch()
         self._steps: dict[int, PlannedStep] = {}
         self._history: list[StepOutcome] = []
-        self._after: Mapping[str, float] = {}
+        self._after: Mapping[str, Moment] = {}
         self._offered: int | None = None
         self._reviewed = False
         self._seed: int | None = None
@@ -216,6 +217,17 @@ class PlanGoal:
                 )
 
     def _generate(self, max_subgoals: int, take: Callable[[int], None]) -> FinishReason | None:
+        """Ask the planner, again while a lost link may come back and no step of this call is whole."""
+        patience = Patience(self._limits.reconnect_patience_s, self._rest)
+        while True:
+            before = len(self._steps)
+            try:
+                return self._ask(max_subgoals, take)
+            except PlanError as error:
+                if len(self._steps) > before or not patience.bears(error, self._listener.link_lost):
+                    raise
+
+    def _ask(self, max_subgoals: int, take: Callable[[int], None]) -> FinishReason | None:
         """One call of the planner; `take` gets each step's index. None: the goal ended meanwhile."""
         generation = replace(self.request.task.generation, max_subgoals=max_subgoals)
         task = replace(self.request.task, generation=generation)
@@ -253,6 +265,11 @@ class PlanGoal:
                 case PlanComplete():
                     return event.reason
         raise PlanError(ErrorCode.INTERNAL, "the planner's stream ended without PlanComplete")
+
+    def _rest(self, seconds: float) -> bool:
+        """Sleep; True when the goal ended meanwhile."""
+        with self._changed:
+            return self._changed.wait_for(lambda: self.has_ended, seconds)
 
     def _finish(self, finish: FinishReason | None) -> None:
         if finish is FinishReason.TIMEOUT:

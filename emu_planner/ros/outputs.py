@@ -6,6 +6,7 @@ Knows no planner and makes no decision.
 import threading
 from typing import Any
 
+from diagnostic_msgs.msg import DiagnosticArray
 from emu_planner_msgs.msg import Keyframe, Plan, PlannerStatus, PlanProgress, Subgoal
 from rclpy.duration import Duration
 from rclpy.node import Node
@@ -55,6 +56,7 @@ class Outputs:
         self._keyframes = self._publish(Keyframe, "~/keyframes", ALL)
         self._progress = self._publish(PlanProgress, "~/progress", NEWEST)
         self._status = self._publish(PlannerStatus, "~/status", LATCHED)
+        self._diagnostics = self._publish(DiagnosticArray, "/diagnostics", ALL)
 
     def destroy(self) -> None:
         """Take the topics back; what comes later is dropped."""
@@ -91,6 +93,11 @@ class Outputs:
         """The node's own state."""
         message.header.stamp = self._node.get_clock().now().to_msg()
         self._send(self._status, message)
+
+    def diagnostics(self, message: DiagnosticArray) -> None:
+        """How the node is, for monitors."""
+        message.header.stamp = self._node.get_clock().now().to_msg()
+        self._send(self._diagnostics, message)
 
     def _publish(self, kind: type, topic: str, qos: QoSProfile) -> Any:
         publisher = self._node.create_publisher(kind, topic, qos)

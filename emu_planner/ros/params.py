@@ -22,15 +22,23 @@ def _param(default: Any, description: str, low: float = 0.0, high: float = 0.0) 
 
 @dataclass(frozen=True)
 class CameraParams:
-    """Where one camera's pictures come from: `cameras.<name>.topic` and `.transport`."""
+    """One camera: `cameras.<name>.topic`, `.transport`, `.width` and `.height`."""
 
     name: str
     # image topic without the transport's suffix, relative to the node's namespace
     topic: str
     # raw: sensor_msgs/Image; compressed: sensor_msgs/CompressedImage on <topic>/compressed
     transport: str = "raw"
+    # size that its pictures must have, px; 0: any
+    width: int = 0
+    height: int = 0
 
     def __post_init__(self) -> None:
+        if (self.width == 0) != (self.height == 0):
+            raise ValueError(
+                f"cameras.{self.name}.width and .height are {self.width} and {self.height}; "
+                "give both, or 0 for both"
+            )
         if self.transport not in TRANSPORTS:
             raise ValueError(
                 f"cameras.{self.name}.transport is {self.transport!r}; expected one of {TRANSPORTS}"
@@ -61,11 +69,28 @@ class PlannerParams:
         default=False, description="Configure and activate at start, without a lifecycle manager"
     )
     connect_timeout: float = _param(3.0, "Longest wait for the service to answer, s", 0.1, 60.0)
+    reconnect_patience: float = _param(
+        0.0,
+        "How long a goal waits for a service that went away, loads its model or is full, and then asks "
+        "again, s; 0: the goal ends at once",
+        0.0,
+        3600.0,
+    )
     observation_timeout: float = _param(
         3.0, "Longest wait for a fresh picture of every camera before planning, s", 0.01, 600.0
     )
     observation_max_age: float = _param(
         1.0, "A picture that arrived longer ago than this is not planned from, s", 0.01, 600.0
+    )
+    camera_frozen_after: float = _param(
+        3.0,
+        "A camera that shows the same pixels for longer is not planned from, s; 0: it may (a simulator "
+        "has no noise)",
+        0.0,
+        3600.0,
+    )
+    camera_dark_level: float = _param(
+        4.0, "A picture whose mean is below this, of 255, is not planned from; 0: it is", 0.0, 255.0
     )
     frame_encoding: str = _param("jpeg", "How frames go to the service: jpeg, or png (lossless)")
     jpeg_quality: int = _param(90, "Quality of frames sent as JPEG", 1, 100)
@@ -137,7 +162,15 @@ def _declare_camera(node: Node, name: str) -> CameraParams:
         "raw",
         _descriptor(f"How camera {name} is sent", " or ".join(TRANSPORTS)),
     )
-    return CameraParams(name, topic.value, transport.value)
+    width, height = (
+        node.declare_parameter(
+            f"cameras.{name}.{side}",
+            0,
+            _descriptor(f"{side.capitalize()} that pictures of camera {name} must have, px; 0: any"),
+        )
+        for side in ("width", "height")
+    )
+    return CameraParams(name, topic.value, transport.value, width.value, height.value)
 
 
 def _declare_field(node: Node, f: Field[Any]) -> Any:

@@ -14,7 +14,7 @@ from functools import partial
 
 import rclpy
 from emu_planner_msgs.action import PlanTask
-from emu_planner_msgs.srv import GetPlan, ReportOutcome, ReviewSubgoal
+from emu_planner_msgs.srv import GetPlan, GetServerInfo, ReportOutcome, ReviewSubgoal
 from rclpy.action import ActionServer, CancelResponse, GoalResponse
 from rclpy.action.server import ServerGoalHandle
 from rclpy.callback_groups import MutuallyExclusiveCallbackGroup, ReentrantCallbackGroup
@@ -24,21 +24,18 @@ from rclpy.task import Future
 from std_srvs.srv import SetBool, Trigger
 
 from emu_planner.plan import PlanError, Planner
-from emu_planner.ros import convert
+from emu_planner.ros import convert, services
 from emu_planner.ros.cameras import Cameras
+from emu_planner.ros.diagnostics import diagnose
 from emu_planner.ros.feed import CameraFeed
 from emu_planner.ros.goal import PlanGoal
+from emu_planner.ros.health import HealthLimits
 from emu_planner.ros.outputs import Outputs
 from emu_planner.ros.params import PlannerParams, declare_params
-from emu_planner.ros.states import (
-    Ending,
-    GoalLimits,
-    Result,
-    StaleEpochError,
-    WrongStateError,
-)
+from emu_planner.ros.states import Ending, GoalLimits, Result
 from emu_planner.ros.voice import GoalVoice, StatusBoard
 from emu_planner.wire.client import ClientConfig, RemotePlanner
+from emu_planner.wire.credentials import Credentials
 from emu_planner.wire.images import Encoding, ImageConfig
 
 # how long a new goal lets the planner's previous call wind down, s
@@ -56,7 +53,7 @@ class PlannerNode(LifecycleNode):
         super().__init__("planner")
         self._params = declare_params(self)
         self._planner = make_planner(self._params)
-        self._feed = CameraFeed(tuple(camera.name for camera in self._params.cameras))
+        self._feed = _feed(self._params)
         self._epochs = itertools.count(1)
         self._lock = threading.Lock()  # guards what follows
         self._active = False
@@ -88,6 +85,11 @@ class PlannerNode(LifecycleNode):
                 (Trigger, "~/rearm", self._rearm),
             )
         ]
+        # it waits for the service, and nobody shall wait behind it
+        alone = MutuallyExclusiveCallbackGroup()
+        self._offers.append(
+            self.create_service(GetServerInfo, "~/server_info", self._server_info, callback_group=alone)
+        )
         self._action = ActionServer(
             self,
             PlanTask,
@@ -97,7 +99,7 @@ class PlannerNode(LifecycleNode):
             cancel_callback=self._cancel,
             callback_group=ReentrantCallbackGroup(),
         )
-        self._beat = self.create_timer(1.0, self._board.publish)
+        self._beat = self.create_timer(1.0, self._tell_state)
         return TransitionCallbackReturn.SUCCESS
 
     def on_activate(self, state: LifecycleState) -> TransitionCallbackReturn:
@@ -234,60 +236,24 @@ class PlannerNode(LifecycleNode):
     def _review(
         self, request: ReviewSubgoal.Request, response: ReviewSubgoal.Response
     ) -> ReviewSubgoal.Response:
-        goal, decision = self._goal_of(request.plan_id), convert.DECISIONS.get(request.decision)
-        response.error_code = ReviewSubgoal.Response.NONE
-        if goal is None:
-            response.error_code = ReviewSubgoal.Response.UNKNOWN_PLAN
-            response.error_msg = "no plan with that id is in work"
-            return response
-        try:
-            if decision is None:
-                raise ValueError(f"decision is {request.decision}; expected 1 to 5")
-            text, who = request.instruction, request.reviewer
-            goal.review(request.epoch, request.index, decision, text, who)
-        except StaleEpochError as error:
-            response.error_code, response.error_msg = response.STALE_EPOCH, str(error)
-        except WrongStateError as error:
-            response.error_code, response.error_msg = response.WRONG_STATE, str(error)
-        except ValueError as error:
-            response.error_code, response.error_msg = response.INVALID, str(error)
-        response.success = response.error_code == ReviewSubgoal.Response.NONE
-        response.epoch = goal.epoch
-        return response
+        return services.review(self._goal_of(request.plan_id), request, response)
 
     def _report(
         self, request: ReportOutcome.Request, response: ReportOutcome.Response
     ) -> ReportOutcome.Response:
-        goal, outcome = self._goal_of(request.plan_id), convert.OUTCOMES.get(request.outcome)
-        if goal is None:
-            response.error_msg = "no plan with that id is in work"
-            return response
-        response.epoch = goal.epoch
-        if outcome is None:
-            response.error_msg = f"outcome is {request.outcome}; expected 1 to 3"
-            return response
-        try:
-            goal.report(request.epoch, request.index, outcome, request.detail)
-        except (StaleEpochError, WrongStateError) as error:
-            response.error_msg = str(error)
-        response.success = not response.error_msg
-        return response
+        return services.report(self._goal_of(request.plan_id), request, response)
 
     def _get_plan(self, request: GetPlan.Request, response: GetPlan.Response) -> GetPlan.Response:
         with self._lock:
             goal = self._goal
-        if goal is None:
-            return response
-        view, out = goal.view(), self._outputs
-        response.success = True
-        response.plan = convert.plan_to_msg(view, out.frame_ids)
-        if request.include_keyframes:
-            response.keyframes = [
-                convert.keyframe_to_msg(view, made, out.infos, out.frame_ids)
-                for made in view.steps
-                if made.step.keyframe is not None
-            ]
-        return response
+        return services.tell_plan(goal, self._outputs, request, response)
+
+    def _server_info(
+        self,
+        request: GetServerInfo.Request,  # noqa: ARG002
+        response: GetServerInfo.Response,
+    ) -> GetServerInfo.Response:
+        return services.tell_server(self._planner, response)
 
     def _set_hold(self, request: SetBool.Request, response: SetBool.Response) -> SetBool.Response:
         if not request.data:
@@ -308,6 +274,18 @@ class PlannerNode(LifecycleNode):
         response.message = "goals are accepted again" if response.success else "there is no hold"
         self._board.note_hold("")
         return response
+
+    def _tell_state(self) -> None:
+        status = self._board.publish()
+        self._outputs.diagnostics(
+            diagnose(
+                self.get_fully_qualified_name().lstrip("/"),
+                self._params.server,
+                status,
+                self._feed.states() if self._active else [],
+                self._params.observation_max_age,
+            )
+        )
 
     # -- small things -------------------------------------------------------------------------
 
@@ -339,6 +317,14 @@ def _conclude(handle: ServerGoalHandle, ending: Ending) -> None:
         handle.abort()
 
 
+def _feed(params: PlannerParams) -> CameraFeed:
+    return CameraFeed(
+        tuple(camera.name for camera in params.cameras),
+        HealthLimits(params.camera_frozen_after, params.camera_dark_level),
+        {camera.name: (camera.width, camera.height) for camera in params.cameras},
+    )
+
+
 def _limits(params: PlannerParams) -> GoalLimits:
     return GoalLimits(
         observation_timeout_s=params.observation_timeout,
@@ -346,6 +332,7 @@ def _limits(params: PlannerParams) -> GoalLimits:
         subgoal_validity_s=params.subgoal_validity,
         review_timeout_s=params.review_timeout,
         max_failures=params.max_failures,
+        reconnect_patience_s=params.reconnect_patience,
     )
 
 
@@ -356,15 +343,22 @@ def make_remote_planner(params: PlannerParams) -> Planner:
         connect_timeout_s=params.connect_timeout,
         observation_timeout_s=params.observation_timeout,
         images=images,
+        # no parameters: any node can read those
+        credentials=Credentials.from_environment(),
     )
     return RemotePlanner(params.server, config)
 
 
 def run_node(make_planner: Callable[[PlannerParams], Planner], args: list[str] | None = None) -> None:
-    """Spin one planner node until it is told to stop."""
+    """Spin one planner node until it is told to stop. SystemExit: parameters or credentials are wrong."""
     rclpy.init(args=args)
     executor = MultiThreadedExecutor(num_threads=4)
-    node = PlannerNode(make_planner)
+    try:
+        node = PlannerNode(make_planner)
+    except ValueError as error:
+        rclpy.logging.get_logger("planner").fatal(str(error))
+        rclpy.try_shutdown()
+        raise SystemExit(2) from error
     executor.add_node(node)
     try:
         executor.spin()

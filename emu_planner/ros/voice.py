@@ -68,8 +68,8 @@ class StatusBoard:
         with self._lock:
             self._status.time_to_first_subgoal = convert.s_to_duration(seconds)
 
-    def publish(self) -> None:
-        """The status as it is now."""
+    def publish(self) -> PlannerStatus:
+        """Publish the status as it is now."""
         counts = self._feed.counts()
         with self._lock:
             status = self._status
@@ -78,6 +78,7 @@ class StatusBoard:
             status.frames_superseded = counts.superseded
             if self._outputs is not None:
                 self._outputs.status(status)
+            return status
 
 
 class GoalVoice:
@@ -129,6 +130,10 @@ class GoalVoice:
             self._board.note_connecting()
         else:
             self._board.note_link(PlannerStatus.LINK_READY, feedback.queue_position)
+
+    def link_lost(self, error: ErrorCode) -> None:
+        """The link is away while the goal waits for it."""
+        self._board.note_link(_LINK_OF_ERROR.get(error, PlannerStatus.LINK_DEGRADED))
 
     def ended(self, result: Result) -> None:
         """The link as this goal found it, and the action's result."""

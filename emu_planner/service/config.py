@@ -1,8 +1,9 @@
 """Limits and addresses of the service. Knows no command line."""
 
-import ipaddress
 from dataclasses import dataclass
+from pathlib import Path
 
+from emu_planner.wire.address import is_local
 from emu_planner.wire.status import MAX_MESSAGE_BYTES
 
 DEFAULT_ADDRESS = "127.0.0.1:50151"
@@ -14,8 +15,15 @@ class ServiceConfig:
 
     # "host:port" (port 0: any free one) or "unix:/path"
     address: str = DEFAULT_ADDRESS
-    # serve an address that other machines reach: the link is neither encrypted nor authenticated
+    # serve other machines although the link is not encrypted, or asks nobody who they are
     insecure: bool = False
+    # PEM files: the service's certificate (with its chain) and key; None: the link is not encrypted
+    tls_certificate: Path | None = None
+    tls_key: Path | None = None
+    # PEM file of the authorities that sign clients' certificates; None: clients need none
+    client_ca: Path | None = None
+    # file of the tokens that clients need (service/access.py); None: they need none
+    tokens: Path | None = None
     # sessions at once; one more is told RESOURCE_EXHAUSTED
     max_sessions: int = 16
     # plans that run at once, each in a thread; further ones wait in their order
@@ -49,23 +57,19 @@ class ServiceConfig:
         for name in ("max_sessions", "max_running_plans", "max_pixels", "max_message_bytes"):
             if getattr(self, name) < 1:
                 raise ValueError(f"{name} is {getattr(self, name)}; expected 1 or more")
-        if not self.insecure and not is_local(self.address):
+        if (self.tls_certificate is None) != (self.tls_key is None):
+            raise ValueError("a certificate and its key go together; give both or neither")
+        if self.client_ca is not None and self.tls_certificate is None:
+            raise ValueError("only an encrypted link checks clients' certificates; give the service one too")
+        if self.insecure or is_local(self.address):
+            return
+        if self.tls_certificate is None:
             raise ValueError(
-                f"{self.address} can be reached from other machines, and this link has no "
-                "encryption and no password; serve 127.0.0.1 and tunnel to it, or say insecure"
+                f"{self.address} can be reached from other machines, and this link has no encryption; "
+                "give a certificate and its key, serve 127.0.0.1 and tunnel to it, or say insecure"
             )
-
-
-def is_local(address: str) -> bool:
-    """Whether only this machine reaches the address."""
-    if address.startswith(("unix:", "unix-abstract:")):
-        return True
-    host, colon, port = address.rpartition(":")
-    if not colon or not port.isdigit():
-        raise ValueError(f"address {address!r} is neither host:port nor unix:/path")
-    if host == "localhost":
-        return True
-    try:
-        return ipaddress.ip_address(host.strip("[]")).is_loopback
-    except ValueError:
-        return False
+        if self.client_ca is None and self.tokens is None:
+            raise ValueError(
+                f"{self.address} can be reached from other machines, and nobody is asked who they are; "
+                "give a file of tokens or the authority of clients' certificates, or say insecure"
+            )

@@ -10,17 +10,19 @@ import logging
 import signal
 import threading
 from collections.abc import Callable, Iterator
-from typing import Any
+from typing import Any, Protocol
 
 import grpc
 from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection
 
 from emu_planner.plan import Planner
+from emu_planner.service.access import Access, AccessInterceptor
 from emu_planner.service.config import ServiceConfig
 from emu_planner.service.servicer import PlannerServicer
 from emu_planner.service.session import ServiceState
 from emu_planner.service.slots import RunSlots
+from emu_planner.service.tls import server_credentials
 from emu_planner.wire import planner_pb2_grpc
 from emu_planner.wire.status import SERVICE_NAME
 
@@ -32,24 +34,45 @@ Load = Callable[[], Planner]
 _SHORT_CALL_S = 0.25
 
 
+class Watcher(Protocol):
+    """Who looks at the service's state from then on, such as metrics.Metrics."""
+
+    def watch(self, state: ServiceState) -> None:
+        """Called once, before the service listens."""
+        ...
+
+
 class PlannerServer:
     """A service in the running event loop.
 
     Args:
         load: makes the planner; called in a thread, while the service already answers.
         config: limits and the address.
+        metrics: shows sessions and queue; None: nobody does.
+
+    Raises:
+        CredentialsError: the file of tokens cannot be used.
     """
 
-    def __init__(self, load: Load, config: ServiceConfig) -> None:
+    def __init__(self, load: Load, config: ServiceConfig, metrics: Watcher | None = None) -> None:
         self._load, self._config = load, config
         self._state = ServiceState(config, RunSlots(config.max_running_plans))
+        if metrics is not None:
+            metrics.watch(self._state)
         self._health = health.aio.HealthServicer()
-        self._server = grpc.aio.server(options=_server_options(config))
+        self._state.access = Access(config.tokens) if config.tokens else None
+        guards = [AccessInterceptor(self._state.access)] if self._state.access else []
+        self._server = grpc.aio.server(interceptors=guards, options=_server_options(config))
         self._loaded: asyncio.Future[Planner] | None = None
         self.target = ""  # what a client connects to; known once started
 
     async def start(self) -> None:
-        """Listen, and begin to load. OSError: the address cannot be bound."""
+        """Listen, and begin to load.
+
+        Raises:
+            OSError: the address cannot be bound.
+            CredentialsError: a certificate or key cannot be read.
+        """
         planner_pb2_grpc.add_PlannerServiceServicer_to_server(PlannerServicer(self._state), self._server)
         health_pb2_grpc.add_HealthServicer_to_server(self._health, self._server)
         names = (SERVICE_NAME, health.SERVICE_NAME, reflection.SERVICE_NAME)
@@ -95,8 +118,12 @@ class PlannerServer:
 
     def _bind(self) -> str:
         address = self._config.address
+        secrets = server_credentials(self._config)
         try:
-            port = self._server.add_insecure_port(address)
+            if secrets is None:
+                port = self._server.add_insecure_port(address)
+            else:
+                port = self._server.add_secure_port(address, secrets)
         except RuntimeError as error:
             raise OSError(f"cannot listen on {address}: is another service there?") from error
         if address.startswith("unix"):
@@ -108,14 +135,14 @@ class PlannerServer:
             await self._health.set(name, status)
 
 
-def serve(load: Load, config: ServiceConfig | None = None) -> None:
+def serve(load: Load, config: ServiceConfig | None = None, metrics: Watcher | None = None) -> None:
     """Serve until SIGTERM or SIGINT; raises what `load` raises, OSError when the port is taken."""
 
     async def main() -> None:
         stop = asyncio.Event()
         for number in (signal.SIGTERM, signal.SIGINT):
             asyncio.get_running_loop().add_signal_handler(number, stop.set)
-        server = PlannerServer(load, config or ServiceConfig())
+        server = PlannerServer(load, config or ServiceConfig(), metrics)
         await server.start()
         await server.run(stop)
 
@@ -123,7 +150,9 @@ def serve(load: Load, config: ServiceConfig | None = None) -> None:
 
 
 @contextlib.contextmanager
-def running_service(load: Load, config: ServiceConfig | None = None) -> Iterator[str]:
+def running_service(
+    load: Load, config: ServiceConfig | None = None, metrics: Watcher | None = None
+) -> Iterator[str]:
     """A service in a thread of this process; the value is its target, listening already.
 
     Without a config it takes a free port. Leaving drains; what `load` raised is raised there.
@@ -134,7 +163,7 @@ def running_service(load: Load, config: ServiceConfig | None = None) -> Iterator
     failures: list[BaseException] = []
 
     async def main() -> None:
-        server = PlannerServer(load, config)
+        server = PlannerServer(load, config, metrics)
         await server.start()
         running.append((server.target, asyncio.get_running_loop()))
         started.set()

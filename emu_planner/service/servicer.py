@@ -43,7 +43,7 @@ class PlannerServicer(planner_pb2_grpc.PlannerServiceServicer):
         writer = _Writer(context)
         async with self._failing_with_status(context):
             opening = await self._first(requests)
-            with await self._open(opening, writer.send) as session:
+            with await self._open(opening, writer.send, context) as session:
                 await session.converse(requests)
 
     async def GeneratePlan(  # noqa: N802
@@ -59,7 +59,7 @@ class PlannerServicer(planner_pb2_grpc.PlannerServiceServicer):
             if not request.observations:
                 raise PlanError(ErrorCode.INVALID_REQUEST, "the request holds no observation")
             observation = max(request.observations, key=lambda one: one.seq)
-            with await self._open(request.session, send) as session:
+            with await self._open(request.session, send, context) as session:
                 await session.plan_once(observation)
 
     async def GetServerInfo(  # noqa: N802
@@ -83,10 +83,13 @@ class PlannerServicer(planner_pb2_grpc.PlannerServiceServicer):
             raise PlanError(ErrorCode.INVALID_REQUEST, f"the first message is {kind}; it has to be `open`")
         return request.open
 
-    async def _open(self, opening: pb.OpenSession, send: Send) -> contextlib.AbstractContextManager[Session]:
+    async def _open(
+        self, opening: pb.OpenSession, send: Send, context: grpc.aio.ServicerContext
+    ) -> contextlib.AbstractContextManager[Session]:
         state, config = self._state, self._state.config
         if state.draining:
             raise draining_error()
+        client = self._seat_for(context)
         session_id = checked_id(opening.session_id)
         if opening.model not in ("", config.model):
             raise PlanError(
@@ -102,7 +105,21 @@ class PlannerServicer(planner_pb2_grpc.PlannerServiceServicer):
                 retryable=True,
             )
         names = tuple(camera.name for camera in cameras)
-        return _seated(state, Session(state, task, names, history, session_id, send))
+        return _seated(state, Session(state, task, names, history, session_id, send, client))
+
+    def _seat_for(self, context: grpc.aio.ServicerContext) -> str:
+        """Name of the token's holder. PlanError RESOURCE_EXHAUSTED: they have all their sessions."""
+        if self._state.access is None:
+            return ""
+        client = self._state.access.identify(context.invocation_metadata() or ())
+        taken = sum(session.client == client.name for session in self._state.sessions)
+        if client.sessions and taken >= client.sessions:
+            raise PlanError(
+                ErrorCode.RESOURCE_EXHAUSTED,
+                f"{client.name} has all of its {client.sessions} sessions open; end one first",
+                retryable=True,
+            )
+        return client.name
 
     @contextlib.asynccontextmanager
     async def _failing_with_status(self, context: grpc.aio.ServicerContext) -> AsyncIterator[None]:

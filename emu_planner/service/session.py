@@ -26,6 +26,7 @@ from emu_planner.plan import (
     Stop,
     Task,
 )
+from emu_planner.service.access import Access
 from emu_planner.service.config import ServiceConfig
 from emu_planner.service.run import PlanRun, ReceivedFrames
 from emu_planner.service.slots import RunSlots, Ticket
@@ -47,6 +48,8 @@ class ServiceState:
 
     config: ServiceConfig
     slots: RunSlots
+    # None: nobody is asked for a token
+    access: Access | None = None
     # None while the model loads
     planner: Planner | None = None
     ready: asyncio.Event = field(default_factory=asyncio.Event)
@@ -98,6 +101,7 @@ class Session:
         history: steps of the past.
         session_id: checked by `checked_id`.
         send: writes one response to the client.
+        client: name of the token's holder; empty where no token is asked for.
     """
 
     def __init__(
@@ -108,10 +112,11 @@ class Session:
         history: Sequence[StepOutcome],
         session_id: str,
         send: Send,
+        client: str = "",
     ) -> None:
         self._state, self._config, self._send = state, state.config, send
-        self._id = session_id
-        self._log = _SessionLog(logger, {"session": session_id})
+        self._id, self.client = session_id, client
+        self._log = _SessionLog(logger, {"session": f"{client}/{session_id}" if client else session_id})
         self._frames = ReceivedFrames(self._config.max_pixels, cameras)
         self._credits = 0  # granted and not used yet
         self._observed = asyncio.Event()

@@ -4,7 +4,7 @@ A sample asks for the plan from the picture at its start; a sample that starts a
 teaches to say that nothing is left to do. A share is asked without words, for guidance.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -24,18 +24,10 @@ from emu_planner.model.prompt import (
 from emu_planner.model.text import TextTokenizer
 from emu_planner.training.frames import to_model
 from emu_planner.training.packing import Sample
+from emu_planner.training.stream import CodedEpisode
 
 # How much predicting a token counts, by kind (Emu3.5 section 3.1: visual 0.5)
 KIND_WEIGHTS = {Kind.PROMPT: 0.0, Kind.TEXT: 1.0, Kind.VISUAL: 0.5}
-
-
-@dataclass(frozen=True)
-class CodedEpisode:
-    """An episode whose pictures are codes: grids [steps + 1, h, w]."""
-
-    instruction: str
-    subgoals: tuple[str, ...]
-    grids: NDArray[np.uint16]
 
 
 @dataclass(frozen=True)
@@ -63,18 +55,16 @@ def encode_frames(tokenizer: VisionTokenizer, frames: Tensor, *, batch: int = 12
 
 
 def endless_samples(
-    episodes: Sequence[CodedEpisode], tokenizer: TextTokenizer, config: SampleConfig
+    episodes: Iterator[CodedEpisode], tokenizer: TextTokenizer, config: SampleConfig
 ) -> Iterator[Sample]:
-    """Samples for ever, every episode once a round, in a new order each round."""
+    """A sample of each episode that comes: the plan from a step of it, drawn at random, to its end."""
     rng = np.random.default_rng(config.seed)
-    while True:
-        for index in rng.permutation(len(episodes)):
-            episode = episodes[index]
-            steps = len(episode.subgoals)
-            finished = rng.random() < config.finished_share
-            start = steps if finished else int(rng.integers(max(1, steps)))
-            with_words = rng.random() >= config.unconditional_share
-            yield make_sample(episode, start, tokenizer, with_words=with_words)
+    for episode in episodes:
+        steps = len(episode.subgoals)
+        finished = rng.random() < config.finished_share
+        start = steps if finished else int(rng.integers(max(1, steps)))
+        with_words = rng.random() >= config.unconditional_share
+        yield make_sample(episode, start, tokenizer, with_words=with_words)
 
 
 def make_sample(

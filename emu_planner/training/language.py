@@ -36,6 +36,8 @@ class LanguageTraining:
     context: int = 4096
     rows: int = 16
     rate: float = 1e-3
+    # "muon": Muon for the layers' matrices, AdamW for all else; or "adamw" for everything
+    optimiser: str = "muon"
     warm_up: int = 300
     weight_decay: float = 0.1
     seed: int = 0
@@ -43,6 +45,10 @@ class LanguageTraining:
     validate_every: int = 1000
     # seconds between two saved states
     save_every_s: float = 120.0
+
+    def __post_init__(self) -> None:
+        if self.optimiser not in ("muon", "adamw"):
+            raise ValueError(f"optimiser is {self.optimiser!r}; expected muon or adamw")
 
 
 def train_language(
@@ -91,17 +97,7 @@ class _Trainer:
         self.config, self.model, self.device, self.first_visual = config, model, device, first_visual
         self.save_checkpoint = save
         self.log = RunLog(config.out)
-        decayed = [p for p in model.parameters() if p.dim() > 1]
-        plain = [p for p in model.parameters() if p.dim() == 1]
-        self.optimiser = torch.optim.AdamW(
-            [
-                {"params": decayed, "weight_decay": config.weight_decay},
-                {"params": plain, "weight_decay": 0.0},
-            ],
-            lr=config.rate,
-            betas=(0.9, 0.95),
-            fused=device.type == "cuda",
-        )
+        self.optimisers = optimisers(model, config, fused=device.type == "cuda")
         self.step = 0
         on_gpu = device.type == "cuda"
         self.loss = torch.compile(self.weighted_loss) if on_gpu else self.weighted_loss
@@ -115,21 +111,23 @@ class _Trainer:
         )
         saved_s, tokens, since_s = time.monotonic(), 0.0, time.monotonic()
         while (done := schedule.progress(self.step)) < 1.0:
-            for group in self.optimiser.param_groups:
-                group["lr"] = config.rate * schedule.rate(self.step, done)
+            rate = config.rate * schedule.rate(self.step, done)
+            for group in (group for optimiser in self.optimisers for group in optimiser.param_groups):
+                group["lr"] = rate
             batch = next(batches)
             loss, text, visual = self.forward(batch)
             loss.backward()
             norm = nn.utils.clip_grad_norm_(self.model.parameters(), 1.0)
-            self.optimiser.step()
-            self.optimiser.zero_grad(set_to_none=True)
+            for optimiser in self.optimisers:
+                optimiser.step()
+                optimiser.zero_grad(set_to_none=True)
             self.step += 1
             tokens += batch.filled * batch.ids.size
             if self.step % 20 == 0 or self.step == 1:
                 now_s = time.monotonic()
-                figures = {
+                figures: dict[str, float | Tensor] = {
                     "loss": loss.detach(), "text": text, "visual": visual, "norm": norm,
-                    "rate": self.optimiser.param_groups[0]["lr"],
+                    "rate": rate,
                     "tokens_per_s": tokens / (now_s - since_s),
                 }  # fmt: skip
                 log.write(self.step, figures)
@@ -187,7 +185,7 @@ class _Trainer:
         return {
             "step": self.step,
             "model": self.model.state_dict(),
-            "optimiser": self.optimiser.state_dict(),
+            "optimisers": [optimiser.state_dict() for optimiser in self.optimisers],
             "config": {name: str(value) for name, value in asdict(self.config).items()},
         }
 
@@ -198,8 +196,36 @@ class _Trainer:
             return
         self.step = state["step"]
         self.model.load_state_dict(state["model"])
-        self.optimiser.load_state_dict(state["optimiser"])
+        for optimiser, saved in zip(self.optimisers, state["optimisers"], strict=True):
+            optimiser.load_state_dict(saved)
         self.log.say(f"going on from step {self.step}")
+
+
+def optimisers(model: Transformer, config: LanguageTraining, *, fused: bool) -> list[torch.optim.Optimizer]:
+    """What updates which parameters.
+
+    Muon (Jordan et al. 2024) orthogonalises the update of a layer's matrix; scaled to the size of
+    AdamW's update (Liu et al. 2025), both share one learning rate. Embedding, head and norms
+    are AdamW's.
+    """
+    layers = [p for p in model.model.layers.parameters() if p.dim() > 1]
+    own = {id(p) for p in layers} if config.optimiser == "muon" else set()
+    rest = [p for p in model.parameters() if id(p) not in own]
+    adamw = torch.optim.AdamW(
+        [
+            {"params": [p for p in rest if p.dim() > 1], "weight_decay": config.weight_decay},
+            {"params": [p for p in rest if p.dim() == 1], "weight_decay": 0.0},
+        ],
+        lr=config.rate,
+        betas=(0.9, 0.95),
+        fused=fused,
+    )
+    if not own:
+        return [adamw]
+    muon = torch.optim.Muon(
+        layers, lr=config.rate, weight_decay=config.weight_decay, adjust_lr_fn="match_rms_adamw"
+    )
+    return [muon, adamw]
 
 
 def block_mask(documents: Tensor) -> BlockMask:

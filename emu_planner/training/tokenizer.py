@@ -15,7 +15,7 @@ from torch.nn import functional as F
 
 from emu_planner.model.checkpoint import save_vision_tokenizer
 from emu_planner.model.ibq import VisionConfig, VisionTokenizer
-from emu_planner.training.frames import choose_records, followed, load_frames, to_model
+from emu_planner.training.frames import FramePool, to_model
 from emu_planner.training.log import RunLog
 from emu_planner.training.quantise import Usage, crowdedness, quantise, unit
 from emu_planner.training.resume import load_state, save_state
@@ -25,10 +25,26 @@ from sim.data import EpisodeReader
 # Two grey levels: a patch that changes less does not change
 _STILL = 2 / 127.5
 
-# nano's tokenizer: 16 px a code, 8,192 codes, 16 million parameters
-NANO_VISION = VisionConfig(
-    ch=64, ch_mult=(1, 2, 2, 4), num_res_blocks=2, z_channels=256, embed_dim=16, n_embed=8192, patch_size=2
-)
+SIZES = {
+    # 16 px a code, 8,192 codes: 288 codes for a picture of 384x192 px
+    "nano": VisionConfig(
+        ch=64,
+        ch_mult=(1, 2, 2, 4),
+        num_res_blocks=2,
+        z_channels=256,
+        embed_dim=16,
+        n_embed=8192,
+        patch_size=2,
+    ),
+    # 24 px a code, 16,384 codes: 128 codes for the same picture
+    "coarse": VisionConfig(
+        ch=96, ch_mult=(1, 2, 4), num_res_blocks=2, z_channels=256, embed_dim=16, n_embed=16384, patch_size=6
+    ),
+    # a toy, to try the path on a CPU
+    "tiny": VisionConfig(
+        ch=32, ch_mult=(1, 2, 2, 4), num_res_blocks=1, z_channels=32, embed_dim=16, n_embed=512, patch_size=2
+    ),
+}
 
 
 @dataclass(frozen=True)
@@ -47,8 +63,10 @@ class TokenizerTraining:
     rate: float = 5e-4
     warm_up: int = 200
     seed: int = 0
-    # most pictures to hold; None: all
-    limit: int | None = None
+    # most pictures to hold
+    limit: int = 60_000
+    # pictures to begin with; more join while the run goes on
+    start_with: int = 10_000
     # share of the run without quantisation, before codes are taken from latents
     continuous_share: float = 0.12
     # share of the run after which idle codes stay as they are
@@ -79,17 +97,17 @@ def train_tokenizer(config: TokenizerTraining, vision: VisionConfig, device: tor
         The trained tokenizer, also saved under config.out / "checkpoint".
     """
     torch.manual_seed(config.seed)
-    reader = EpisodeReader(config.data)
-    records = choose_records(list(reader), config.limit, config.seed)
-    frames = load_frames(reader, records).to(device)
+    frames = FramePool(EpisodeReader(config.data), limit=config.limit, device=device)
     model = VisionTokenizer(vision)
     model.initialise()
     model.to(device).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     trainer = _Trainer(config, model, device)
     trainer.resume()
+    frames.wait(config.start_with)
     million = sum(p.numel() for p in model.parameters()) / 1e6
-    trainer.log.say(f"{len(frames)} pictures, {million:.1f} M parameters")
-    trainer.run(frames, followed(records))
+    trainer.log.say(f"{len(frames)} pictures to begin with, {million:.1f} M parameters")
+    trainer.run(frames)
+    frames.close()
     save_vision_tokenizer(model, config.out / "checkpoint", dtype=torch.bfloat16)
     return model
 
@@ -114,13 +132,8 @@ class _Trainer:
         self.latent = torch.compile(model.latent) if compiled else model.latent
         self.reconstruct = torch.compile(model.reconstruct) if compiled else model.reconstruct
 
-    def run(self, frames: Tensor, pairs: Tensor) -> None:
-        """Train to the end of the schedule.
-
-        Args:
-            frames: [N, H, W, 3] uint8.
-            pairs: [M] rows of frames whose next row is the same scene, a step later.
-        """
+    def run(self, frames: FramePool) -> None:
+        """Train to the end of the schedule."""
         config, log = self.config, self.log
         schedule = Schedule(
             steps=config.steps, minutes=config.minutes, warm_up=config.warm_up, start_step=self.step
@@ -129,9 +142,7 @@ class _Trainer:
         while (done := schedule.progress(self.step)) < 1.0:
             for group in self.optimiser.param_groups:
                 group["lr"] = config.rate * schedule.rate(self.step, done)
-            pick = torch.randint(len(pairs), (config.batch_size // 2,), generator=self.generator)
-            rows = torch.cat((pairs[pick], pairs[pick] + 1)).to(self.device)
-            figures = self.update(to_model(frames[rows]), done)
+            figures = self.update(to_model(frames.draw(config.batch_size // 2, self.generator)), done)
             self.step += 1
             if self.step % 20 == 0 or self.step == 1:
                 log.write(self.step, figures)

@@ -31,6 +31,7 @@ from emu_planner.plan import (
 )
 from emu_planner.wire import codec, planner_pb2_grpc
 from emu_planner.wire import planner_pb2 as pb
+from emu_planner.wire.credentials import Credentials
 from emu_planner.wire.images import ImageConfig
 from emu_planner.wire.status import MAX_MESSAGE_BYTES, WIRE_MINOR, error_from_status
 
@@ -69,6 +70,8 @@ class ClientConfig:
     images: ImageConfig = field(default_factory=ImageConfig)
     # largest message either way, bytes
     max_message_bytes: int = MAX_MESSAGE_BYTES
+    # TLS and token
+    credentials: Credentials = field(default_factory=Credentials)
 
 
 @dataclass(frozen=True)
@@ -91,13 +94,16 @@ class RemotePlanner:
 
     Args:
         target: "host:port", or "unix:/path/of/socket".
-        config: limits, and how frames are sent.
+        config: limits, how frames are sent, and who the client is.
+
+    Raises:
+        ValueError: the credentials cannot be used; the message says why.
     """
 
     def __init__(self, target: str, config: ClientConfig | None = None) -> None:
         self.target = target
         self.config = config or ClientConfig()
-        self._channel = grpc.insecure_channel(target, _channel_options(self.config))
+        self._channel = self.config.credentials.channel(target, _channel_options(self.config))
         self._stub = planner_pb2_grpc.PlannerServiceStub(self._channel)
 
     def plan(
@@ -173,7 +179,10 @@ class RemotePlanner:
             left_s = max(0.0, deadline_s - time.monotonic())
             try:
                 response = self._stub.GetServerInfo(
-                    pb.GetServerInfoRequest(), timeout=left_s, wait_for_ready=True
+                    pb.GetServerInfoRequest(),
+                    timeout=left_s,
+                    wait_for_ready=True,
+                    metadata=_metadata(self.config),
                 )
             except grpc.RpcError as error:
                 if error.code() is grpc.StatusCode.UNAVAILABLE and left_s > RETRY_S:
@@ -228,7 +237,11 @@ class _Conversation:
         request = pb.PlanRequest(open=opening)
         self._check_size(request, "the history's keyframes make")
         self._requests.put(request)
-        self._call = self._stub.Plan(iter(self._requests.get, None), timeout=self._config.overall_timeout_s)
+        self._call = self._stub.Plan(
+            iter(self._requests.get, None),
+            timeout=self._config.overall_timeout_s,
+            metadata=_metadata(self._config),
+        )
         for work in (self._read, self._feed):
             threading.Thread(target=work, name=f"emu-planner{work.__name__}", daemon=True).start()
 
@@ -385,6 +398,13 @@ def _newer(frames: Mailbox, seq: int, ended: threading.Event) -> Observation | N
             # nothing newer yet: the service has what it needs and is busy with it
             continue
     return None
+
+
+def _metadata(config: ClientConfig) -> tuple[tuple[str, str], ...]:
+    try:
+        return config.credentials.metadata()
+    except ValueError as error:  # the token file was there when the client was made
+        raise PlanError(ErrorCode.UNAUTHENTICATED, str(error)) from error
 
 
 def _error_of(error: grpc.RpcError, target: str) -> PlanError:

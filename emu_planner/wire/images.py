@@ -75,7 +75,7 @@ def decode_image(
     """
     if not data:
         raise _invalid("the image is empty: it has 0 bytes")
-    found = (_png_size if encoding is Encoding.PNG else _jpeg_size)(data)
+    found = (png_size if encoding is Encoding.PNG else jpeg_size)(data)
     if found[0] * found[1] > max_pixels:
         raise _invalid(
             f"the image has {found[0]}x{found[1]} pixels, more than {max_pixels}; send a smaller one"
@@ -92,7 +92,7 @@ def decode_image(
     return np.ascontiguousarray(rgb, dtype=np.uint8)
 
 
-def _png_size(data: bytes) -> tuple[int, int]:
+def png_size(data: bytes) -> tuple[int, int]:
     """(width, height) of a PNG whose chunks are all there and undamaged (PNG, section 5)."""
     if not data.startswith(PNG_MAGIC):
         raise _invalid("the image is declared PNG, but its data does not begin like PNG")
@@ -105,7 +105,8 @@ def _png_size(data: bytes) -> tuple[int, int]:
             break
         if zlib.crc32(body) != int.from_bytes(check, "big"):
             raise _invalid(f"the PNG data is damaged at byte {place}")
-        if body[:4] == b"IHDR":
+        # only the first chunk may be it: a decoder takes no other
+        if body[:4] == b"IHDR" and place == len(PNG_MAGIC):
             size = int.from_bytes(body[4:8], "big"), int.from_bytes(body[8:12], "big")
         if body[:4] == b"IEND":
             return size
@@ -113,7 +114,7 @@ def _png_size(data: bytes) -> tuple[int, int]:
     raise _invalid(f"the PNG data is truncated: it has {len(data)} bytes and no end")
 
 
-def _jpeg_size(data: bytes) -> tuple[int, int]:
+def jpeg_size(data: bytes) -> tuple[int, int]:
     """(width, height) of a JPEG that has its end marker (ITU-T T.81, annex B)."""
     if not data.startswith(JPEG_MAGIC):
         raise _invalid("the image is declared JPEG, but its data does not begin like JPEG")

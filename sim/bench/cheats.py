@@ -1,7 +1,7 @@
 """Planners that try for a high score without planning. Each is a planner like any other: no world.
 
 Each names its trick, in its docstring, and what stops it. docs/cheats.md has the table of what they get;
-`emu-planner bench sim --planner sim.bench.cheats:NAME --tokenizer none` runs one. Tests hold them down.
+`emu-planner bench sim --planner sim.bench.cheats:NAME --vision none` runs one. Tests hold them down.
 """
 
 import gc

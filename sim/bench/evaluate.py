@@ -34,7 +34,7 @@ from sim.world import World
 GATE = "gate"
 _UNKNOWN = (
     "its tokenizer is not known here, so nobody can say whether its pictures can be read; "
-    "name it with --tokenizer FOLDER, or say --tokenizer none if it draws pixels without one"
+    "name it with --vision FOLDER, or say --vision none if it draws pixels without one"
 )
 
 

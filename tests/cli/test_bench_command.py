@@ -24,7 +24,7 @@ def told(done):
         (["quick", "--planner", "/nowhere/at/all"], "no checkpoint"),
         (["sim", "--planner", "sim.bench.cheats:Luck"], "no planner 'sim.bench.cheats:Luck'"),
         (["sim", "--planner", "text-only"], "derives from another planner"),
-        (["sim", "--planner", "oracle", "--tokenizer", "none"], "has no tokenizer"),
+        (["sim", "--planner", "oracle", "--vision", "none"], "has no tokenizer"),
         (["compare", "only.json"], "two results files or more"),
         (["report", "nowhere"], "run `emu-planner bench sim"),
     ],
@@ -76,7 +76,7 @@ def test_a_service_is_measured_over_grpc(tmp_path):
     suite.write_text(json.dumps({"scenes": [{"family": "zone", "seed": 1_000_000_009}]}))
     words = ("sim", "--suite", str(suite), "--controls", "copy-first", "--workers", "1")
     with scripted_service("zone", 1_000_000_009) as target:
-        for tokenizer, out in ((("--tokenizer", "none"), "pixels"), ((), "unknown")):
+        for tokenizer, out in ((("--vision", "none"), "pixels"), ((), "unknown")):
             more = ("--planner", f"grpc://{target}", "--out", str(tmp_path / out), *tokenizer)
             done = run_cli("bench", *words, *more, timeout_s=120)
             assert done.returncode == 0, done.stdout + done.stderr
@@ -91,7 +91,7 @@ def test_a_service_is_measured_over_grpc(tmp_path):
     (row,) = unknown["entrants"][f"grpc://{target}"]
     assert row["score"] is None
     assert row["metrics"]["success_open"] == row["metrics"]["success_closed"] == 1.0
-    assert "--tokenizer FOLDER" in unknown["gate"]["why"]
+    assert "--vision FOLDER" in unknown["gate"]["why"]
 
 
 def test_a_planner_that_cannot_start_is_told(tmp_path):

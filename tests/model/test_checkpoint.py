@@ -1,6 +1,9 @@
 """Checkpoint folders: what is written reads back; what does not fit is named in words."""
 
 import json
+import subprocess
+import sys
+from pathlib import Path
 
 import pytest
 import torch
@@ -134,6 +137,36 @@ def test_vision_tokenizer_reads_back_also_alone_and_from_the_published_config(tm
     alone = tmp_path / "vision_tokenizer"
     (alone / "config.json").write_text(json.dumps(published))
     assert load_vision_tokenizer(alone).config == config
+
+
+_PEAK = """
+import sys
+from pathlib import Path
+
+from emu_planner.model.checkpoint import load_transformer
+
+def memory(field):
+    lines = Path("/proc/self/status").read_text().splitlines()
+    return next(1024 * int(line.split()[1]) for line in lines if line.startswith(field + ":"))
+
+load_transformer(sys.argv[1])  # what is imported and taken once
+before = memory("VmRSS")
+model = load_transformer(sys.argv[2])
+print(memory("VmHWM") - before)
+"""
+
+
+@pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="needs Linux's /proc")
+def test_a_model_is_never_in_memory_twice(model, tmp_path):
+    small, large = tmp_path / "small", tmp_path / "large"
+    save_transformer(model, small)
+    config = TransformerConfig(20000, 512, 2560, 6, 8, 2, 64)
+    save_transformer(Transformer(config).to(torch.bfloat16), large, shard_bytes=30_000_000)
+    size = sum(path.stat().st_size for path in large.glob("*.safetensors"))
+    assert size > 90_000_000
+    words = [sys.executable, "-c", _PEAK, str(small), str(large)]
+    done = subprocess.run(words, capture_output=True, text=True, check=True)
+    assert 0.9 * size < int(done.stdout) < 1.1 * size
 
 
 def test_a_folder_without_a_vision_tokenizer_says_so(model, tmp_path):

@@ -5,7 +5,9 @@ import numpy as np
 import pytest
 import torch
 
+from emu_planner.model import ibq, pixels
 from emu_planner.model.ibq import VisionConfig, VisionTokenizer
+from emu_planner.model.precision import exact_float32
 from tests import golden
 
 
@@ -22,27 +24,82 @@ def tokenizer() -> VisionTokenizer:
     return model
 
 
-def picture(case: dict) -> torch.Tensor:
-    """The case's image, which needs no resizing."""
-    bgr = cv2.imread(str(golden.FOLDER / case["image"]))
-    rgb = torch.from_numpy(np.ascontiguousarray(bgr[..., ::-1])).permute(2, 0, 1)[None]
-    return rgb.float() / 127.5 - 1
+def picture(name: str) -> np.ndarray:
+    """A golden image, [H, W, 3]; the largest is kept without loss in a smaller form."""
+    path = golden.FOLDER / name
+    bgr = cv2.imread(str(path if path.exists() else path.with_suffix(".webp")))
+    return np.ascontiguousarray(bgr[..., ::-1])
 
 
-# the published value files hold more pictures, which need the published resize rule first
-CASES = [case for case in golden.values("ibq.json") if (golden.FOLDER / case["image"]).exists()]
+CASES = golden.values("ibq.json")
 
 
 @pytest.mark.parametrize("case", CASES, ids=lambda case: case["image"])
 def test_codes_and_pictures_are_the_published_ones(tokenizer, case):
-    images = picture(case)
-    ids = tokenizer.encode(images)
+    rgb = picture(case["image"])
+    height, width = pixels.fit_area(*rgb.shape[:2], case["image_area"])
+    assert [width, height] == case["resized"]
+    ids = tokenizer.encode(pixels.to_input(pixels.resize_bicubic(rgb, height, width)))
     assert ids[0].tolist() == case["token_ids"]
     with torch.inference_mode():
         decoded = tokenizer.reconstruct(tokenizer.quantize.embedding(ids).permute(0, 3, 1, 2))
     assert torch.allclose(decoded.mean(dim=(0, 2, 3)), torch.tensor(case["decode_mean"]), atol=1e-3)
+    assert torch.allclose(decoded.std(dim=(0, 2, 3)), torch.tensor(case["decode_std"]), atol=1e-3)
     corner = decoded[0, :, :8, :8] if np.ndim(case["decode_corner"]) == 3 else decoded[0, 0, :8, :8]
     assert torch.allclose(corner, torch.tensor(case["decode_corner"]), atol=1e-3)
+
+
+def test_tiles_find_the_nearest_of_all_codes(tokenizer, monkeypatch):
+    z = torch.randn(2, 32, 5, 7, generator=torch.Generator().manual_seed(0))
+    weight = tokenizer.quantize.embedding.weight
+    expected = torch.einsum("bdhw,nd->bnhw", z, weight).argmax(dim=1)
+    for rows, codes in ((1, 512), (3, 100), (70, 1)):
+        monkeypatch.setattr(ibq, "_TILE_ROWS", rows)
+        monkeypatch.setattr(ibq, "_TILE_CODES", codes)
+        assert torch.equal(tokenizer.quantize.nearest(z), expected)
+
+
+def test_of_equal_codes_the_first_is_taken(monkeypatch):
+    config = VisionConfig(ch=32, ch_mult=(1,), num_res_blocks=1, z_channels=32, embed_dim=2, n_embed=4)
+    codebook = ibq.Codebook(config)
+    codebook.embedding.weight.data = torch.tensor([[0.0, 1.0], [1.0, 0.0], [1.0, 0.0], [1.0, 0.0]])
+    monkeypatch.setattr(ibq, "_TILE_CODES", 2)
+    assert codebook.nearest(torch.tensor([2.0, 0.0]).view(1, 2, 1, 1)).item() == 1
+
+
+def test_encoding_is_exact_whatever_the_process_allows(tokenizer):
+    seen = []
+    conv = tokenizer.encoder.conv_in
+    settings = (torch.backends.cudnn.conv, torch.backends.cuda.matmul, torch.backends.mkldnn.matmul)
+    handle = conv.register_forward_hook(
+        lambda *_: seen.append([setting.fp32_precision for setting in settings])
+    )
+    images = torch.zeros(1, 3, 16, 16)
+    before = [setting.fp32_precision for setting in settings]
+    try:
+        torch.backends.cuda.matmul.fp32_precision = "tf32"
+        with torch.autocast("cpu", torch.bfloat16):
+            z = tokenizer.latent(images)
+            tokenizer.encode(images)
+        assert z.dtype == torch.bfloat16
+        assert seen == [["tf32", "tf32", before[2]], ["ieee"] * 3]
+        assert torch.backends.cuda.matmul.fp32_precision == "tf32"
+    finally:
+        handle.remove()
+        torch.backends.cuda.matmul.fp32_precision = before[1]
+    assert [setting.fp32_precision for setting in settings] == before
+
+
+def test_the_last_of_several_encoders_puts_the_settings_back():
+    conv = torch.backends.cudnn.conv
+    before = conv.fp32_precision
+    first, second = exact_float32("cpu"), exact_float32("cpu")
+    first.__enter__()
+    second.__enter__()
+    first.__exit__(None, None, None)
+    assert conv.fp32_precision == "ieee"
+    second.__exit__(None, None, None)
+    assert conv.fp32_precision == before != "ieee"
 
 
 def test_patches_keep_the_grid():

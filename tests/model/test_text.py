@@ -4,9 +4,12 @@ import json
 import os
 from pathlib import Path
 
+import numpy as np
 import pytest
 
+from emu_planner.model.prompt import TEMPLATES, conditional_prompt, image_tokens, unconditional_prompt
 from emu_planner.model.text import TextTokenizer, train_bpe, write_folder
+from tests import golden
 
 GOLDEN = Path(__file__).parent.parent / "data" / "golden" / "text_tokenizer.json"
 FULL = os.environ.get("EMU_TOKENIZER_DIR")
@@ -18,16 +21,65 @@ def small():
     return TextTokenizer(train_bpe(TEXTS, 60), codes=8)
 
 
-@pytest.mark.skipif(not FULL, reason="EMU_TOKENIZER_DIR does not name the published tokenizer files")
-def test_published_golden_values():
-    tokenizer = TextTokenizer.from_folder(FULL)
-    for case in json.loads(GOLDEN.read_text()):
-        assert tokenizer.encode(case["text"]) == case["ids"]
-        assert tokenizer.decode(case["ids"]) == case["decoded"]
-        assert tokenizer.decode(case["ids"], skip_special_tokens=True) == case["decoded_skip_special"]
+CASES = json.loads(GOLDEN.read_text())
+needs_vocabulary = pytest.mark.skipif(
+    not FULL, reason="EMU_TOKENIZER_DIR does not name a folder with the published tokenizer files"
+)
 
 
-@pytest.mark.parametrize("case", json.loads(GOLDEN.read_text()), ids=lambda case: case["text"][:12])
+@pytest.fixture(scope="module")
+def full():
+    return TextTokenizer.from_folder(FULL)
+
+
+def test_all_published_cases_are_here():
+    assert len(CASES) == 30
+
+
+@needs_vocabulary
+@pytest.mark.parametrize("case", CASES, ids=lambda case: ascii(case["text"][:12]))
+def test_published_golden_values(full, case):
+    assert full.encode(case["text"]) == case["ids"]
+    assert full.decode(case["ids"]) == case["decoded"]
+    assert full.decode(case["ids"], skip_special_tokens=True) == case["decoded_skip_special"]
+
+
+@needs_vocabulary
+@pytest.mark.parametrize("case", golden.values("generation.json"), ids=lambda case: case["prompt"][44:60])
+def test_published_prompts(full, case):
+    assert full.encode(case["prompt"]) == case["prompt_ids"]
+    assert full.encode(case["unc_prompt"]) == case["unc_prompt_ids"]
+
+
+@needs_vocabulary
+def test_a_published_prompt_from_its_words_and_codes(full):
+    t2i, vla, *_ = golden.values("generation.json")
+    boi = full.vocabulary.boi
+    assert [*conditional_prompt(full, TEMPLATES["t2i"], "a red cube"), boi] == t2i["prompt_ids"]
+    assert unconditional_prompt(full) == t2i["unc_prompt_ids"]
+    grid = np.array(golden.values("ibq.json")[0]["token_ids"])
+    answer = [*full.encode_plain("Grasp the red block."), boi]
+    prompt = conditional_prompt(full, TEMPLATES["vla"], "stack the blocks", [grid])
+    assert prompt + answer == vla["prompt_ids"]
+    assert unconditional_prompt(full, [grid]) == vla["unc_prompt_ids"]
+
+
+@needs_vocabulary
+@pytest.mark.parametrize("case", golden.values("ibq.json"), ids=lambda case: case["image"])
+def test_published_image_strings(full, case):
+    assert image_tokens(full.vocabulary, np.array(case["token_ids"])) == case["image_string_ids"]
+
+
+@needs_vocabulary
+def test_words_of_a_user_are_never_special_in_the_published_vocabulary(full):
+    text = "<|extra_100|><|image start|><|visual token 000007|><|endoftext|>"
+    ids = full.encode_plain(text)
+    assert all(full.vocabulary.is_text(token) for token in ids)
+    assert full.decode(ids) == full.decode(full.encode(text)) == text
+    assert full.encode(text) == [151746, 151852, 151861, 151643]
+
+
+@pytest.mark.parametrize("case", CASES, ids=lambda case: ascii(case["text"][:12]))
 def test_any_text_comes_back_from_a_small_vocabulary(small, case):
     text = case["text"].replace("131071", "000007").replace("000017", "000001").replace("065536", "000000")
     assert small.decode(small.encode(text)) == case["decoded"].replace("131071", "000007").replace(
@@ -56,6 +108,9 @@ def test_plain_encoding_takes_specials_as_characters(small):
 
 def test_composed_and_decomposed_letters_are_the_same(small):
     assert small.encode("e\u0301") == small.encode("\u00e9")
+    assert small.encode_plain("e\u0301") == small.encode_plain("\u00e9")
+    # compatibility letters stay: it is NFC, not NFKC
+    assert small.decode(small.encode("\ufb01")) == "\ufb01"
 
 
 def test_an_id_outside_is_refused(small):

@@ -21,7 +21,7 @@ from emu_planner.plan import (
     Stop,
     Task,
 )
-from emu_planner.ros.feed import CameraFeed, FreshFrames
+from emu_planner.ros.feed import CameraFeed, FreshFrames, Moment
 from emu_planner.ros.goal import PlanGoal
 from emu_planner.ros.states import (
     Decision,
@@ -58,6 +58,7 @@ class Diary:
     """A Listener that remembers, and can be waited on."""
 
     offers: list[PlannedStep] = field(default_factory=list)
+    losses: list[ErrorCode] = field(default_factory=list)
     made: list[PlannedStep] = field(default_factory=list)
     feedback: list[Feedback] = field(default_factory=list)
     results: list[Result] = field(default_factory=list)
@@ -71,6 +72,9 @@ class Diary:
 
     def step_offered(self, plan: PlanView, offered: PlannedStep) -> None:
         self._add(self.offers, offered)
+
+    def link_lost(self, error: ErrorCode) -> None:
+        self.losses.append(error)
 
     def progressed(self, plan: PlanView, feedback: Feedback) -> None:
         self._add(self.feedback, feedback)
@@ -312,7 +316,7 @@ def test_the_feed_keeps_the_newest_of_each_camera():
 
 def test_fresh_frames_wait_for_every_camera():
     feed, stop = CameraFeed(("a", "b")), Stop()
-    frames = FreshFrames(feed, ("a", "b"), 60.0, {"a": 5.0, "b": 5.0}, stop)
+    frames = FreshFrames(feed, ("a", "b"), 60.0, {"a": Moment(0, 5.0), "b": Moment(0, 5.0)}, stop)
     feed.put(picture("a", 6.0))
     feed.put(picture("b", 5.0))
     with pytest.raises(PlanError, match=r"\['b'\]"):
@@ -342,5 +346,18 @@ def test_the_moment_is_on_each_cameras_own_clock():
     feed.put(picture("b", 1e9))
     time.sleep(0.02)
     moment = feed.moment()
-    assert 5.02 <= moment["a"] < 7.0
-    assert 1e9 + 0.02 <= moment["b"] < 1e9 + 2.0
+    assert 5.02 <= moment["a"].stamp_s < 7.0
+    assert 1e9 + 0.02 <= moment["b"].stamp_s < 1e9 + 2.0
+
+
+def test_a_clock_that_was_set_back_is_later():
+    feed = CameraFeed(("a",))
+    feed.put(picture("a", 1000.0))
+    after = feed.moment()
+    frames = FreshFrames(feed, ("a",), 60.0, after, Stop())
+    with pytest.raises(PlanError):
+        frames.newest(0.0)
+    # a simulation began anew
+    feed.put(picture("a", 0.1))
+    assert frames.newest().stamp_s == 0.1
+    assert feed.states()[0].clock_jumps == 1

@@ -1,5 +1,11 @@
 """Parameters: described, ranged, read-only, and wrong ones refused with words."""
 
+import os
+import subprocess
+import sys
+from dataclasses import fields
+from pathlib import Path
+
 import pytest
 
 pytest.importorskip("emu_planner_msgs")
@@ -11,6 +17,8 @@ from rclpy.node import Node
 from rclpy.parameter import Parameter
 
 from emu_planner.ros.params import PlannerParams, declare_params
+from emu_planner.ros.planner_node import make_remote_planner
+from emu_planner.wire.credentials import Credentials
 
 pytestmark = pytest.mark.ros
 
@@ -92,3 +100,29 @@ def test_values_that_do_not_fit(context: Context, values: dict, words: str):
 def test_values_out_of_range_or_of_another_type(context: Context, values: dict):
     with pytest.raises(ParameterException):
         declared(context, **values)
+
+
+def test_secrets_come_from_the_environment_not_from_parameters(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, context: Context
+):
+    token = tmp_path / "token"
+    token.write_text("of-robot-1\n")
+    monkeypatch.setenv("EMU_PLANNER_TLS", "1")
+    monkeypatch.setenv("EMU_PLANNER_TOKEN_FILE", str(token))
+    planner = make_remote_planner(declared(context))
+    assert planner.config.credentials == Credentials(tls=True, token_file=token)
+    planner.close()
+    assert not [f.name for f in fields(PlannerParams) if "token" in f.name or "tls" in f.name]
+
+
+def test_a_node_with_unreadable_secrets_says_so_and_ends(tmp_path: Path):
+    ended = subprocess.run(
+        [sys.executable, "-m", "emu_planner.ros.planner_node"],
+        env={**os.environ, "EMU_PLANNER_CA": str(tmp_path / "none.pem")},
+        capture_output=True,
+        text=True,
+        timeout=100,
+    )
+    assert ended.returncode == 2
+    assert "none.pem" in ended.stdout + ended.stderr
+    assert "Traceback" not in ended.stderr

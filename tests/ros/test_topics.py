@@ -1,11 +1,14 @@
 """What the node's topics promise: latched plans, commands that expire, pictures however they come."""
 
 import time
+from dataclasses import replace
 
+import numpy as np
 import pytest
 
 pytest.importorskip("emu_planner_msgs")
 
+from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus
 from emu_planner_msgs.action import PlanTask
 from emu_planner_msgs.msg import Plan, PlannerStatus, PlanProgress, Subgoal
 from rclpy.qos import DurabilityPolicy, QoSProfile, ReliabilityPolicy
@@ -140,3 +143,31 @@ def test_progress_is_the_feedbacks_twin(rig: Rig):
         == (progress.phase, progress.keyframe_progress, progress.elapsed)
         for f in run.feedback
     )
+
+
+def test_diagnostics_name_the_link_the_hold_and_each_camera(rig: Rig):
+    rig.goal("look", cameras=["cam"]).result()
+    heard = rig.listen(DiagnosticArray, "/diagnostics", LOSSY)
+
+    def levels() -> dict[str, bytes]:
+        return {status.name: status.level for status in heard.get(timeout=10.0).status}
+
+    # the lens is published by hand, and long ago
+    wanted = {
+        "planner: link": DiagnosticStatus.OK,
+        "planner: hold": DiagnosticStatus.OK,
+        "planner: camera cam": DiagnosticStatus.OK,
+        "planner: camera lens": DiagnosticStatus.ERROR,
+    }
+    until(lambda: levels() == wanted, "diagnostics of a rig with one silent camera")
+
+
+def test_a_covered_lens_is_no_observation(rig: Rig):
+    def is_dark() -> bool:
+        black = numbered(0, "lens", time.time())
+        rig.publish(replace(black, rgb=np.zeros_like(black.rgb)), compressed=True, topic="wide/image_rect")
+        _, result = rig.goal("look", cameras=["lens"]).result()
+        assert result.error_code == PlanTask.Result.STALE_OBSERVATION
+        return "lens: dark" in result.error_msg
+
+    until(is_dark, "a goal that is refused because the lens is covered")

@@ -14,7 +14,7 @@ from emu_planner.model.checkpoint import load_vision_tokenizer
 from emu_planner.plan import ErrorCode, Event, Generation, PlanError, PlanStarted, Task, TextDelta
 from emu_planner.plan.frame import Still
 from emu_planner.training.episodes import encode_frames
-from emu_planner.training.frames import choose_records, load_frames
+from emu_planner.training.frames import load_frames
 from sim import data
 from sim.camera import VIEWS
 from sim.data import EpisodeReader
@@ -22,7 +22,7 @@ from sim.world import World
 
 pytestmark = pytest.mark.slow
 
-_VISION = ("--tiny", "--device", "cpu", "--batch-size", "2", "--limit", "12", "--rate", "2e-3")
+_VISION = ("--size", "tiny", "--device", "cpu", "--batch-size", "2", "--limit", "12", "--rate", "2e-3")
 _LANGUAGE = (
     *("--device", "cpu", "--width", "64", "--layers", "1", "--rate", "2e-2"),
     *("--context", "2048", "--rows", "1"),
@@ -32,7 +32,7 @@ _LANGUAGE = (
 @pytest.fixture(scope="module")
 def episodes(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("episodes")
-    assert data.write(folder, episodes=12, first_seed=500)["written"] >= 10
+    assert data.write(folder, episodes=12, first_seed=0)["written"] >= 10
     return folder
 
 
@@ -87,7 +87,7 @@ def test_its_codes_have_unit_length_and_are_not_a_handful(episodes: Path, vision
     # stored in bfloat16, which rounds to 1 in 256
     assert torch.allclose(lengths, torch.ones_like(lengths), atol=0.01)
     reader = EpisodeReader(episodes)
-    frames = load_frames(reader, choose_records(list(reader), 8, seed=0))
+    frames = load_frames(reader, list(reader)[:2])
     codes = encode_frames(vision, frames)
     assert codes.shape == (len(frames), 12, 24)
     assert codes.max() < len(lengths)

@@ -101,7 +101,7 @@ def test_a_planner_that_breaks_loses_its_scenes_and_the_page_says_so(tmp_path: P
     assert {row["score"] for row in data["entrants"]["copy-first"]} == {0.0}
     # no tokenizer is known: its pictures are not scored, its words are
     assert not data["gate"]["passed"]
-    assert "--tokenizer" in data["gate"]["why"]
+    assert "--vision" in data["gate"]["why"]
     for row in data["entrants"]["breaks"]:
         assert row["score"] is None
         assert row["metrics"]["agreement"] is None

@@ -1,0 +1,187 @@
+"""Tensors from files into memory, each straight into its place, and from memory into files.
+
+Plain reads, not a mapping: memory then holds each byte once, and a file that changes under a running
+model cannot hurt it. Knows no model.
+"""
+
+import json
+import math
+import os
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import BinaryIO
+
+import torch
+from torch import Tensor
+
+from emu_planner.model.errors import CheckpointError
+from emu_planner.model.tensor_files import DTYPES, FILE, INDEX, Stored
+
+# Called with the bytes read so far and all bytes; it may raise to stop the loading.
+Progress = Callable[[int, int], None]
+
+_NAMES = {dtype: name for name, dtype in DTYPES.items()}
+_CHUNK_BYTES = 64 * 2**20
+
+
+def read(
+    found: Mapping[str, Stored],
+    *,
+    places: Mapping[str, torch.device],
+    dtype: torch.dtype | None = None,
+    progress: Progress | None = None,
+) -> dict[str, Tensor]:
+    """Read tensors that passed tensor_files.check, each into memory of its device that is taken for it then.
+
+    On a CPU the file is read into the tensor itself; on another device, or into another dtype,
+    through one buffer of 64 MiB.
+
+    Args:
+        places: the device of each.
+        dtype: of all of them; None: as stored.
+        progress: see Progress.
+
+    Raises:
+        CheckpointError: a file cannot be read, or ends early, or there is no memory.
+    """
+    total, done = sum(stored.nbytes for stored in found.values()), 0
+    buffer = _Buffer(places.values())
+    tensors = {}
+    for path in sorted({stored.path for stored in found.values()}):
+        inside = {name: stored for name, stored in found.items() if stored.path == path}
+        try:
+            with path.open("rb", buffering=0) as file:
+                for name in sorted(inside, key=lambda name: inside[name].first):
+                    stored = inside[name]
+                    tensor = _empty(name, stored, dtype or stored.torch_dtype, places[name])
+                    for count in _fill(file, stored, tensor, buffer):
+                        done += count
+                        if progress is not None:
+                            progress(done, total)
+                    tensors[name] = tensor
+        except (OSError, EOFError) as error:
+            raise CheckpointError(f"{path} cannot be read: {error}") from error
+    return tensors
+
+
+def write(
+    folder: Path,
+    shapes: Mapping[str, Sequence[int]],
+    dtype_of: Callable[[str], torch.dtype],
+    make: Callable[[str], Tensor],
+    shard_bytes: int,
+) -> None:
+    """Write tensors into a folder, in files of at most `shard_bytes`, each tensor made when its turn comes.
+
+    A tensor larger than that gets a file of its own. What was there is replaced when all is written.
+
+    Args:
+        shapes: of all tensors, in their order.
+        dtype_of: the dtype of a tensor.
+        make: the tensor of a name, of that shape and dtype.
+    """
+    sizes = {name: math.prod(shape) * dtype_of(name).itemsize for name, shape in shapes.items()}
+    shards = _split(sizes, shard_bytes)
+    names = [FILE]
+    if len(shards) > 1:
+        count = len(shards)
+        names = [f"model-{number:05d}-of-{count:05d}.safetensors" for number in range(1, count + 1)]
+    for file, shard in zip(names, shards, strict=True):
+        with (folder / f"{file}.partial").open("wb") as out:
+            out.write(_header(shard, shapes, sizes, dtype_of))
+            for name in shard:
+                out.write(_bytes(make(name).contiguous()))
+    for old in folder.glob("model*.safetensors"):
+        old.unlink()
+    (folder / INDEX).unlink(missing_ok=True)
+    for file in names:
+        os.replace(folder / f"{file}.partial", folder / file)
+    if len(shards) > 1:
+        weight_map = {name: file for file, shard in zip(names, shards, strict=True) for name in shard}
+        index = {"metadata": {"total_size": sum(sizes.values())}, "weight_map": weight_map}
+        (folder / INDEX).write_text(json.dumps(index, indent=1) + "\n", encoding="utf-8")
+
+
+def _empty(name: str, stored: Stored, dtype: torch.dtype, device: torch.device) -> Tensor:
+    """Memory for a tensor."""
+    try:
+        return torch.empty(stored.shape, dtype=dtype, device=device)
+    except RuntimeError as error:  # of a CPU, or torch.OutOfMemoryError of a GPU
+        raise CheckpointError(
+            f"no memory on {device} for {name} {list(stored.shape)} of {stored.path} ({error})"
+        ) from error
+
+
+class _Buffer:
+    """Memory for what cannot be read in place; taken when first needed, pinned for a GPU."""
+
+    def __init__(self, devices: Iterable[torch.device]) -> None:
+        self._pinned = any(device.type == "cuda" for device in devices)
+        self._memory: Tensor | None = None
+
+    def take(self, count: int) -> Tensor:
+        """`count` bytes, at most a chunk."""
+        if self._memory is None:
+            self._memory = torch.empty(_CHUNK_BYTES, dtype=torch.uint8, pin_memory=self._pinned)
+        return self._memory[:count]
+
+
+def _fill(file: BinaryIO, stored: Stored, tensor: Tensor, buffer: _Buffer) -> Iterator[int]:
+    """Read a tensor in chunks; yields the bytes of each."""
+    file.seek(stored.first)
+    source = stored.torch_dtype
+    in_place = tensor.device.type == "cpu" and tensor.dtype == source
+    flat = tensor.view(-1)
+    step = _CHUNK_BYTES // source.itemsize
+    for start in range(0, flat.numel(), step):
+        part = flat[start : start + step]
+        count = part.numel() * source.itemsize
+        raw = part.view(torch.uint8) if in_place else buffer.take(count)
+        _read_exactly(file, _bytes(raw))
+        if not in_place:
+            part.copy_(raw.view(source))
+        yield count
+
+
+def _read_exactly(file: BinaryIO, target: memoryview) -> None:
+    while target.nbytes:
+        count = file.readinto(target)  # type: ignore[attr-defined] # of an unbuffered file
+        if not count:
+            raise EOFError("it ends early; was it changed meanwhile?")
+        target = target[count:]
+
+
+def _bytes(tensor: Tensor) -> memoryview:
+    """The memory of a tensor on the CPU."""
+    return memoryview(tensor.view(-1).view(torch.uint8).numpy())  # type: ignore[arg-type]
+
+
+def _header(
+    names: Sequence[str],
+    shapes: Mapping[str, Sequence[int]],
+    sizes: Mapping[str, int],
+    dtype_of: Callable[[str], torch.dtype],
+) -> bytes:
+    """What a file with these tensors begins with."""
+    entries: dict[str, object] = {"__metadata__": {"format": "pt"}}
+    end = 0
+    for name in names:
+        first, end = end, end + sizes[name]
+        kind = _NAMES[dtype_of(name)]
+        entries[name] = {"dtype": kind, "shape": list(shapes[name]), "data_offsets": [first, end]}
+    text = json.dumps(entries, separators=(",", ":")).encode()
+    text += b" " * (-len(text) % 8)  # tensors begin at a multiple of 8
+    return len(text).to_bytes(8, "little") + text
+
+
+def _split(sizes: Mapping[str, int], shard_bytes: int) -> list[list[str]]:
+    """Fill shards in the order of the tensors."""
+    shards: list[list[str]] = [[]]
+    room = shard_bytes
+    for name, size in sizes.items():
+        if size > room and shards[-1]:
+            shards.append([])
+            room = shard_bytes
+        shards[-1].append(name)
+        room -= size
+    return shards

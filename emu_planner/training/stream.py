@@ -1,0 +1,139 @@
+"""Episodes as they are written: a run begins while the simulator still works, and never waits for it.
+
+Every finished shard is read once, by a thread of its own. Whether an episode is held out follows
+from its seed, so what was held out stays so, whatever is written when. In which order episodes
+come depends on the writer: two runs beside a writer are alike, not equal. Knows no token and no
+loss.
+"""
+
+import threading
+import zlib
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+from torch import Tensor
+
+from emu_planner.training.frames import Follower, load_frames
+from sim.data import EpisodeReader, Record
+
+# the language model never learns from one episode in so many
+_HELD_OUT = 32
+
+
+@dataclass(frozen=True)
+class CodedEpisode:
+    """An episode whose pictures are codes: grids [steps + 1, h, w]."""
+
+    instruction: str
+    subgoals: tuple[str, ...]
+    grids: NDArray[np.uint16]
+
+
+class EpisodePool:
+    """Coded episodes of a folder that may still grow; a draw takes one of those used least.
+
+    Args:
+        reader: the folder.
+        encode: codes [N, h, w] of pictures [N, H, W, 3] uint8.
+        codes: folder in which the codes of each shard are kept for a run that goes on.
+        seed: of the order of draws.
+    """
+
+    def __init__(
+        self,
+        reader: EpisodeReader,
+        encode: Callable[[Tensor], NDArray[np.uint16]],
+        *,
+        codes: Path,
+        seed: int = 0,
+    ) -> None:
+        self.held_out: list[CodedEpisode] = []
+        self._reader, self._encode, self._codes = reader, encode, codes
+        self._rng = np.random.default_rng(seed)
+        self._lock = threading.Lock()
+        self._learned: list[CodedEpisode] = []
+        self._round: list[int] = []  # of this round, still to be drawn
+        codes.mkdir(parents=True, exist_ok=True)
+        self._follower = Follower(reader, self._take)
+
+    def __len__(self) -> int:
+        return len(self._learned)
+
+    def wait(self, episodes: int) -> None:
+        """Until that many can be learned from, or as many as will come.
+
+        Raises:
+            ValueError: there is nothing to learn from, or nothing held out.
+        """
+        self._follower.wait(lambda: len(self) >= episodes and bool(self.held_out))
+        if not (self._learned and self.held_out):
+            raise ValueError(
+                f"{self._reader.folder} holds {len(self)} episodes to learn from and "
+                f"{len(self.held_out)} held out; expected one or more of each: write more with "
+                "emu-planner data sim (one seed in 32 is held out)"
+            )
+
+    def episodes(self) -> list[CodedEpisode]:
+        """Those that can be learned from so far."""
+        with self._lock:
+            return list(self._learned)
+
+    def draw(self) -> CodedEpisode:
+        """An episode; all are drawn once before any is drawn again, new ones join the round."""
+        self._follower.check()
+        with self._lock:
+            if not self._round:
+                self._round = self._rng.permutation(len(self._learned)).tolist()
+            return self._learned[self._round.pop()]
+
+    def close(self) -> None:
+        """Stop following the folder."""
+        self._follower.close()
+
+    def _take(self, records: list[Record]) -> None:
+        coded = coded_episodes(records, self._shard_codes(records)) if records else []
+        with self._lock:
+            for record, episode in zip(records, coded, strict=True):
+                if is_held_out(record.seed):
+                    self.held_out.append(episode)
+                    continue
+                place = int(self._rng.integers(len(self._round) + 1))
+                self._round.insert(place, len(self._learned))
+                self._learned.append(episode)
+
+    def _shard_codes(self, records: list[Record]) -> NDArray[np.uint16]:
+        path = self._codes / f"{records[0].shard}.npy"
+        pictures = sum(len(record.frames) for record in records)
+        if path.exists():
+            codes = np.load(path, allow_pickle=False)
+            if len(codes) == pictures:
+                return codes
+        codes = self._encode(load_frames(self._reader, records))
+        part = path.with_suffix(".part.npy")
+        np.save(part, codes)
+        part.replace(path)
+        return codes
+
+
+def is_held_out(seed: int) -> bool:
+    """Whether the episode of a training seed is kept for the validation loss: one in 32, by hash."""
+    return zlib.crc32(b"seed %d" % seed) % _HELD_OUT == 0
+
+
+def coded_episodes(records: Sequence[Record], codes: NDArray[np.uint16]) -> list[CodedEpisode]:
+    """Records and the codes [N, h, w] of all their pictures, in the same order, as episodes."""
+    episodes, first = [], 0
+    for record in records:
+        grids = codes[first : first + len(record.frames)]
+        first += len(record.frames)
+        episodes.append(CodedEpisode(record.instruction, record.subgoals, grids))
+    return episodes
+
+
+def draws(pool: EpisodePool) -> Iterator[CodedEpisode]:
+    """Episodes for ever."""
+    while True:
+        yield pool.draw()

@@ -1,0 +1,104 @@
+"""Which devices and folders the arguments mean; what one sees while a model is read."""
+
+import io
+import json
+from pathlib import Path
+
+import pytest
+from rich.console import Console
+
+from emu_planner.cli.model import choose_devices, loading_bar
+from emu_planner.model.checkpoint import CheckpointError
+from tests.cli.runs import run_cli
+from tests.cli.test_serve_command import (  # noqa: F401 - fixtures
+    INSTRUCTION,
+    SUBGOALS,
+    _one_thread,
+    checkpoint,
+    frames,
+    images,
+    parts,
+)
+
+
+def unasked():
+    raise AssertionError("the size of the model does not matter here")
+
+
+@pytest.mark.parametrize(
+    ("asked", "free", "devices"),
+    [
+        ("auto", [], ["cpu"]),
+        ("auto", [80], ["cuda"]),
+        ("cpu", [80, 80], ["cpu"]),
+        ("cuda:1", [80, 80], ["cuda:1"]),
+        ("cuda:0,cuda:1,cpu", [80, 80], ["cuda:0", "cuda:1", "cpu"]),
+    ],
+)
+def test_devices(asked, free, devices):
+    assert choose_devices(asked, free, unasked) == devices
+
+
+def test_auto_takes_all_gpus_for_a_model_that_does_not_fit_one():
+    assert choose_devices("auto", [100, 50], lambda: 79) == ["cuda"]
+    assert choose_devices("auto", [100, 50], lambda: 81) == ["cuda:0", "cuda:1"]
+
+
+@pytest.mark.parametrize(
+    ("asked", "free", "words"),
+    [
+        ("cuda", [], "torch finds no GPU; use --device cpu"),
+        ("cuda:0,cuda:2", [80, 80], "cuda:2 is not there: torch finds 2"),
+        ("gpu", [80], "there is no device 'gpu'"),
+    ],
+)
+def test_a_device_that_is_not_there_is_named(asked, free, words):
+    with pytest.raises(CheckpointError, match=words):
+        choose_devices(asked, free, unasked)
+
+
+def test_a_bar_over_bytes_is_shown_to_people_only():
+    for terminal in (True, False):
+        text = io.StringIO()
+        console = Console(file=text, force_terminal=terminal, width=100)
+        with loading_bar(console) as progress:
+            progress(3_000_000, 4_000_000)
+            progress(4_000_000, 4_000_000)
+            progress(34_000_000_000, 68_000_000_000)
+        assert ("34.0/68.0 GB" in text.getvalue()) == terminal
+    assert not text.getvalue()
+
+
+def plan(images, tmp_path, *words):  # noqa: F811
+    words = ("--task", INSTRUCTION, "--seed", "1", "--out", str(tmp_path / "out"), "--device", "cpu", *words)
+    return run_cli("plan", *words, *images)
+
+
+def test_each_tokenizer_may_lie_elsewhere(checkpoint, images, tmp_path):  # noqa: F811
+    vision, texts = tmp_path / "VisionTokenizer", tmp_path / "tokenizer_emu3_ibq"
+    (Path(checkpoint) / "vision_tokenizer").rename(vision)
+    texts.mkdir()
+    for name in ("emu3.tiktoken", "emu3_vision_tokens.txt"):
+        (Path(checkpoint) / name).rename(texts / name)
+    words = ("--checkpoint", checkpoint, "--device", "cpu,cpu")
+    for more, told in (
+        ((), "baaivision/Emu3.5"),
+        (("--tokenizer", str(texts)), "BAAI/Emu3.5-VisionTokenizer"),
+    ):
+        done = plan(images, tmp_path, *words, *more)
+        assert done.returncode == 2
+        assert told in done.stderr
+        assert "Traceback" not in done.stderr
+    done = plan(images, tmp_path, *words, "--tokenizer", str(texts), "--vision", str(vision))
+    assert done.returncode == 0, done.stderr
+    assert tuple(json.loads(line)["subgoal"] for line in done.stdout.splitlines()) == SUBGOALS
+    assert "reading" not in done.stderr
+
+
+def test_a_damaged_checkpoint_is_told_in_words(checkpoint, images, tmp_path):  # noqa: F811
+    path = Path(checkpoint) / "model.safetensors"
+    path.write_bytes(path.read_bytes()[:-1])
+    done = plan(images, tmp_path, "--checkpoint", checkpoint)
+    assert done.returncode == 2
+    assert f"{path} is truncated" in done.stderr
+    assert "Traceback" not in done.stderr

@@ -1,0 +1,75 @@
+"""The same on a GPU: the published tokens, and answers that a seed brings back."""
+
+import copy
+import itertools
+
+import numpy as np
+import pytest
+import torch
+
+from emu_planner.engine.branches import Branches
+from emu_planner.engine.generator import Generator
+from emu_planner.engine.grammar import Grammar
+from emu_planner.engine.parts import Picture
+from emu_planner.engine.raster import Decoding, generate
+from emu_planner.engine.request import Request, Settings
+from emu_planner.engine.sampler import Sampler, Sampling
+from tests import golden
+from tests.engine.test_raster import CASES, size_of
+
+pytestmark = [
+    pytest.mark.gpu,
+    pytest.mark.skipif(not torch.cuda.is_available(), reason="torch finds no CUDA device"),
+]
+GREEDY = Sampling(top_k=1)
+
+
+@pytest.fixture(scope="module")
+def on_gpu(published):
+    return copy.deepcopy(published).cuda()
+
+
+@pytest.mark.parametrize("case", CASES, ids=["fixed-size", "copied-size", "text-only", "fixed-size-cfg-5"])
+def test_published_generations(on_gpu, published_vocabulary, case):
+    v = published_vocabulary
+    branches = Branches(on_gpu, capacity=256, unconditional=case["unc_prompt_ids"])
+    tokens = generate(
+        branches,
+        Grammar(v, size_of(case)),
+        Sampler(0, "cuda"),
+        Decoding(GREEDY, GREEDY, case["cfg"]),
+        case["prompt_ids"],
+        boi=v.boi,
+    )
+    found = [token.id for token in itertools.islice(tokens, case["max_new_tokens"])]
+    assert found == case["output_ids"]
+
+
+def test_a_third_row_changes_codes_there_too(on_gpu, published_vocabulary):
+    v, case, bare = published_vocabulary, CASES[1], golden.values("generation.json")[0]["unc_prompt_ids"]
+    found = []
+    for image_scale in (1.0, 3.0):
+        branches = Branches(
+            on_gpu, capacity=256, unconditional=case["unc_prompt_ids"], imageless=bare, boi=v.boi
+        )
+        decoding = Decoding(GREEDY, GREEDY, 3.0, image_scale)
+        tokens = generate(
+            branches, Grammar(v, (4, 4)), Sampler(0, "cuda"), decoding, case["prompt_ids"], boi=v.boi
+        )
+        found.append([token.id for token in itertools.islice(tokens, 24)])
+    assert found[0] == case["output_ids"][:24]
+    assert found[1] != found[0]
+
+
+def test_the_seed_decides(parts):
+    model, vision, tokenizer = (
+        copy.deepcopy(part).cuda() if hasattr(part, "cuda") else part for part in parts
+    )
+    generator = Generator(model, vision, tokenizer)
+    picture = np.random.default_rng(0).integers(0, 256, (32, 64, 3), dtype=np.uint8)
+    settings = Settings(text_top_k=1, image_temperature=3.0, image_area=2048, max_new_tokens=60)
+    request = Request("vla", "stack the blocks", (picture,), settings)
+    first, again, other = (list(generator.generate(request, seed=seed)) for seed in (1, 1, 2))
+    assert any(isinstance(part, Picture) for part in first)
+    assert first == again
+    assert first != other
