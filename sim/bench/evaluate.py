@@ -163,55 +163,73 @@ def start_worker(setup: Setup) -> Iterator[Work]:
             tested = stack.enter_context(Supervised(setup.make, setup.limits, log))
             tested.start()
         neighbours = Neighbours(setup.data) if setup.data and "nearest-neighbour" in setup.controls else None
-        yield functools.partial(_work, setup, world, elsewhere, oracle, tested, neighbours)
+        yield _Desk(setup, world, elsewhere, oracle, tested, neighbours).work
 
 
-def _work(
-    setup: Setup,
-    world: World,
-    elsewhere: World,
-    oracle: OraclePlanner,
-    tested: Supervised | None,
-    neighbours: Neighbours | None,
-    scene: SceneName,
-    names: Sequence[str],
-) -> Iterator[tuple[str, dict[str, Any]]]:
-    round_trip: RoundTrip | None = None
-    if tested is not None and tested.has_round_trip and not setup.draws_pixels:
-        round_trip = tested.round_trip
-    made = kept_plan(setup.plans, scene)
-    if made is None and setup.planner not in names:
-        raise ValueError(
-            f"{plan_path(setup.plans, scene)} is gone, and controls derive from it; remove {setup.out} and "
-            "run anew"
-        )
-    with Trail(world, scene) as trail:
-        known = Known(
+@dataclass(frozen=True)
+class _Desk:
+    """What a worker has at hand."""
+
+    setup: Setup
+    # for the scene in work, and for another one beside it
+    world: World
+    elsewhere: World
+    oracle: OraclePlanner
+    # None: the planner is a control
+    tested: Supervised | None
+    neighbours: Neighbours | None
+
+    def work(self, scene: SceneName, names: Sequence[str]) -> Iterator[tuple[str, dict[str, Any]]]:
+        """Rows of these entrants in one scene, in their order."""
+        setup = self.setup
+        made = kept_plan(setup.plans, scene)
+        if made is None and setup.planner not in names:
+            raise ValueError(
+                f"{plan_path(setup.plans, scene)} is gone, and controls derive from it; remove {setup.out} "
+                "and run anew"
+            )
+        with Trail(self.world, scene) as trail:
+            known = self._known(trail, scene, made or ())
+            for name in names:
+                if name == GATE:
+                    yield name, {"kind": "gate", "rows": _ceiling(trail, known.round_trip)}
+                    continue
+                own = name == setup.planner
+                planner = self.tested if own and self.tested is not None else CONTROLS[name].make(known)
+                if planner is None:
+                    yield name, {"kind": "skipped", "why": "it cannot be made with this planner"}
+                    continue
+                through = known.round_trip if _shows_own(setup, name) else None
+                row, steps = _judge(trail, planner, name, through)
+                if row["faults"] and planner is not self.tested and not _is_of_tested(name):
+                    raise RuntimeError(f"the control {name} broke on {scene}: {row['faults'][0]}")
+                if own:
+                    keep_plan(setup.plans, scene, steps)
+                    known = replace(known, made=steps)
+                yield name, row
+
+    def _known(self, trail: Trail, scene: SceneName, made: tuple[Step, ...]) -> Known:
+        """What this scene's controls are made from."""
+        tested, neighbours = self.tested, self.neighbours
+        pixels = tested is None or not tested.has_round_trip or self.setup.draws_pixels
+        neighbour = None
+        if neighbours is not None:
+            shown = trail.at(()).picture
+            neighbour = functools.partial(neighbours.plan, trail.scene.instruction, shown)
+        return Known(
             trail,
-            Remember(oracle),
-            functools.partial(oracle_steps, elsewhere, setup.suite.next_of_family(scene)),
-            made=made or (),
+            Remember(self.oracle),
+            functools.partial(oracle_steps, self.elsewhere, self.setup.suite.next_of_family(scene)),
+            made=made,
             tested=tested,
-            round_trip=round_trip,
-            neighbour=None
-            if neighbours is None
-            else functools.partial(neighbours.plan, trail.scene.instruction, trail.at(()).picture),
+            round_trip=None if tested is None or pixels else tested.round_trip,
+            neighbour=neighbour,
         )
-        for name in names:
-            if name == GATE:
-                yield name, {"kind": "gate", "rows": _ceiling(trail, round_trip)}
-                continue
-            own = name == setup.planner
-            planner = tested if own and tested is not None else CONTROLS[name].make(known)
-            if planner is None:
-                yield name, {"kind": "skipped", "why": "it cannot be made with this planner"}
-                continue
-            through = round_trip if _shows_own(setup, name) else None
-            row, steps = _judge(trail, planner, name, through)
-            if own:
-                keep_plan(setup.plans, scene, steps)
-                known = replace(known, made=steps)
-            yield name, row
+
+
+def _is_of_tested(name: str) -> bool:
+    """Whether a control's failure may be the tested planner's."""
+    return CONTROLS[name].derived or CONTROLS[name].tokenized
 
 
 def _judge(

@@ -61,8 +61,7 @@ def run(
         WorkerError: see there. What was finished is in the ledger.
     """
     total = len(scenes) * len(entrants)
-    left = [(s, [e for e in entrants if job_name(e, s) not in ledger.done]) for s in scenes]
-    waiting = [(s, names) for s, names in left if names]
+    waiting = [(s, names) for s in scenes if (names := _left(s, entrants, ledger))]
     count = total - sum(len(names) for _, names in waiting)
     yield count, total
     tries: dict[SceneName, int] = {}
@@ -99,6 +98,11 @@ def run(
             worker.process.join()
 
 
+def _left(scene: SceneName, entrants: Sequence[str], ledger: Ledger) -> list[str]:
+    """Entrants whose row of a scene is missing."""
+    return [entrant for entrant in entrants if job_name(entrant, scene) not in ledger.done]
+
+
 def _hire(start: Start) -> _Worker:
     context = multiprocessing.get_context("spawn")
     ours, theirs = context.Pipe()
@@ -133,7 +137,7 @@ def _bury(
             f"a worker process died (status {worker.process.exitcode}) on scene {scene}; what it said is "
             f"above. {_kept(ledger)}"
         )
-    waiting.append((scene, [e for e in entrants if job_name(e, scene) not in ledger.done]))
+    waiting.append((scene, _left(scene, entrants, ledger)))
 
 
 def _dismiss(worker: _Worker) -> None:
