@@ -1,8 +1,9 @@
 """Reading a picture back: which of the states that could be next does it show?
 
 A library of states is rendered by the simulator itself, possible ones (every legal skill's outcome,
-and nothing happening) and impossible ones (an object vanished, floating, swapped, shifted, twice), and the
-nearest after the same blur wins. Knows pictures and skills; not who imagined the picture, nor why.
+and nothing happening) and impossible ones (an object vanished, floating, swapped, shifted, twice; a
+drawer ajar), and the nearest after the same blur wins. Knows pictures and skills; not who imagined the
+picture, nor why.
 """
 
 import math
@@ -14,7 +15,8 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from sim.scene import Pose, Skill
+from sim import fixture_skills
+from sim.scene import Pose, Receptacle, Skill
 from sim.world import World
 
 Picture = NDArray[np.uint8]
@@ -22,6 +24,7 @@ Picture = NDArray[np.uint8]
 _BLUR_PX = 0.8  # sigma: about what a 16x tokenizer does to an edge
 _FLOAT_M = 0.05
 _SHIFT_M = 0.03
+_AJAR = 0.5  # of its way
 _AWAY_M = -1.0  # an item below that was taken away
 _MOVED_M = 0.002  # what moves less stays
 _OWN_LEVEL = 24  # grey levels: a pixel that changes by more when an item vanishes shows the item
@@ -101,6 +104,9 @@ def _states(world: World) -> Iterator[State]:
         yield str(skill), skill, True, _imagine(skill)
     for name, poses in _impossible(world):
         yield name, None, False, _pose(poses, _arm(world))
+    for receptacle in world.scene.receptacles:
+        if receptacle.opens:
+            yield f"{receptacle.name} ajar", None, False, _ajar(receptacle, _arm(world))
 
 
 def _imagine(skill: Skill) -> Put:
@@ -111,10 +117,19 @@ def _pose(poses: Mapping[str, Pose | None], arm: str) -> Put:
     return lambda world: world.pose_state(poses, arm=arm)
 
 
+def _ajar(receptacle: Receptacle, arm: str) -> Put:
+    def put(world: World) -> None:
+        poses = fixture_skills.carried(world, receptacle, _AJAR)
+        world.pose_state(poses, arm=arm, parts={receptacle.name: _AJAR})
+
+    return put
+
+
 def _impossible(world: World) -> Iterator[tuple[str, Mapping[str, Pose | None]]]:
-    """Counterfactual states: names, and the poses that make them."""
-    poses = {item.name: world.pose(item.name) for item in world.scene.items}
-    names = list(poses)
+    """Counterfactual states of what is to be seen: names, and the poses that make them."""
+    state = world.state()
+    names = [item.name for item in world.scene.items if state.shut_in(item.name) is None]
+    poses = {name: world.pose(name) for name in names}
     for name in names:
         x, y, z = poses[name].position
         turn = poses[name].quaternion

@@ -152,7 +152,7 @@ def _do_batch(batch: _Batch) -> tuple[int, list[str]]:
 def _differences(world: World, shard: Shard, line: Line) -> Iterator[str]:
     """What the simulator makes of the record's seed now, where it is not what is on disk."""
     try:
-        episode = record(world, line["family"], training_seed(line["seed"]))
+        episode = record(world, line["family"], training_seed(line["seed"]), line["robot"])
     except ImperfectError as error:
         yield f"made again, the episode goes wrong: {error}"
         return

@@ -57,7 +57,7 @@ def bench_latency(args: argparse.Namespace, console: Console) -> int:
 def _time_plan(planner: Planner, scene: SceneName) -> dict[str, float]:
     """Seconds from the call to the first words, first subgoal, first keyframe and the plan's end."""
     with World() as world:
-        world.reset(scene.family, scene.seed)
+        world.reset(scene.family, scene.seed, scene.robot)
         task = Task(world.scene.instruction, Generation(seed=scene.seed))
         frames = Still(world.observation())
     begun_s = time.monotonic()

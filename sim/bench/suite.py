@@ -5,6 +5,7 @@ import json
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from sim import robots
 from sim.scene import BENCHMARK_FIRST_SEED
 
 SUITES = Path(__file__).parents[1] / "suites"
@@ -16,7 +17,7 @@ class SceneName:
 
     family: str
     seed: int
-    robot: str = "panda"
+    robot: str = robots.DEFAULT
 
     def __str__(self) -> str:
         return f"{self.family}/{self.seed}/{self.robot}"
@@ -58,7 +59,7 @@ def read_suite(name: str) -> Suite:
     """A suite, by its name or the path of its file.
 
     Raises:
-        ValueError: there is none, or a scene's seed belongs to training.
+        ValueError: there is none, or a scene's seed belongs to training, or its robot is unknown.
     """
     path = Path(name) if name.endswith(".json") else SUITES / f"{name}.json"
     if not path.exists():
@@ -67,6 +68,7 @@ def read_suite(name: str) -> Suite:
     data = json.loads(path.read_text())
     scenes = tuple(SceneName(**row) for row in data["scenes"])
     for scene in scenes:
+        robots.known(scene.robot)
         if scene.seed < BENCHMARK_FIRST_SEED:
             raise ValueError(f"{scene} has a training seed; expected {BENCHMARK_FIRST_SEED} or more")
     if not scenes or len(set(scenes)) != len(scenes):

@@ -46,7 +46,7 @@ class Trail:
 
     def __init__(self, world: World, name: SceneName) -> None:
         self.world, self.name = world, name
-        self.scene: Scene = world.reset(name.family, name.seed)
+        self.scene: Scene = world.reset(name.family, name.seed, name.robot)
         self._places: dict[Skills, Place] = {(): self._arrive(ok=True)}
         self._libraries: dict[Skills, list[Candidate]] = {}
         self._needed: Skills | None = None

@@ -9,7 +9,7 @@ import math
 import numpy as np
 from numpy.typing import NDArray
 
-Vector = NDArray[np.float64]
+from sim.robots.base import Vector
 
 JOINTS = 7
 # Craig's a [m], d [m] and alpha [rad], a row a joint
