@@ -30,6 +30,7 @@ def test_the_file_is_what_the_rules_make() -> None:
     assert len(PLANS) == len(RULES) * len(SCENES) >= 100
 
 
+@pytest.mark.slow
 @pytest.mark.timeout(300)
 @pytest.mark.parametrize("name", SCENES, ids=str)
 def test_bad_plans_get_their_verdicts(world: World, name: SceneName) -> None:
