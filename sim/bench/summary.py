@@ -1,8 +1,13 @@
-"""The benchmark's table: shares and errors with their 95% intervals, from rows."""
+"""The benchmark's tables: shares, means and errors with their 95% intervals, from rows.
 
+A scene that is missing something counts as wrong there; what was not scored is shown as "-".
+"""
+
+import math
 from collections.abc import Iterable
 from dataclasses import dataclass
 
+from sim.bench.metrics import VECTOR
 from sim.statistics import bootstrap_mean, wilson
 
 
@@ -29,28 +34,46 @@ class Mean:
     name: str
     clusters: list[list[float]]
 
+    @property
+    def value(self) -> float | None:
+        """The mean alone; None without values."""
+        values = [value for cluster in self.clusters for value in cluster]
+        return math.fsum(values) / len(values) if values else None
+
+    @property
+    def short(self) -> str:
+        """The mean alone, in words."""
+        return "-" if self.value is None else f"{self.value:.2f}"
+
     def __str__(self) -> str:
         mean, low, high = bootstrap_mean(self.clusters)
         return "-" if mean != mean else f"{mean:.2f} ({low:.2f} to {high:.2f})"
 
 
 def summarise(rows: Iterable[dict]) -> list[Share | Mean]:
-    """The figures of one planner, from its SceneScore rows."""
+    """The figures of one entrant, from its rows."""
     rows = list(rows)
     steps = [list(row["steps"]) for row in rows]
     flat = [s for scene in steps for s in scene]
-    seen = [s for s in flat if s["keyframe_agrees"] is not None]
+    seen = [s for s in flat if s["facts"]["agrees"] is not None]
     return [
         Share("plans whose every subgoal is valid", sum(r["plan_valid"] for r in rows), len(rows)),
-        Share("subgoals valid", sum(s["valid"] for s in flat), len(flat)),
-        Share("task success, closed loop", sum(r["closed_loop_success"] for r in rows), len(rows)),
-        Share("task success, open loop", sum(r["open_loop_success"] for r in rows), len(rows)),
+        Share("subgoals valid", sum(s["facts"]["valid"] for s in flat), len(flat)),
+        Share("task success, closed loop", _hits(rows, "success_closed"), len(rows)),
+        Share("task success, open loop", _hits(rows, "success_open"), len(rows)),
         Mean("keyframe error in the changed region", _values(steps, "keyframe_error")),
         Mean("the same for copying the last frame", _values(steps, "copy_error")),
         Mean("difference to copying, paired", _differences(steps)),
-        Share("keyframes that show what the words say", sum(s["keyframe_agrees"] for s in seen), len(seen)),
+        Share("keyframes that show what the words say", sum(s["facts"]["agrees"] for s in seen), len(seen)),
         Share("keyframes that show a possible step", sum(s["keyframe_possible"] for s in seen), len(seen)),
     ]
+
+
+def vector(rows: Iterable[dict]) -> list[Mean]:
+    """The metrics vector and, last, the score: means over scenes with intervals."""
+    rows = list(rows)
+    means = [Mean(name, _clusters(row["metrics"][name] for row in rows)) for name in VECTOR]
+    return [*means, Mean("score", _clusters(row["score"] for row in rows))]
 
 
 def summarise_ceiling(rows: Iterable[dict]) -> list[Share | Mean]:
@@ -72,6 +95,14 @@ def by_family(rows: Iterable[dict]) -> dict[str, list[dict]]:
     for row in rows:
         groups.setdefault(row["scene"].split("/")[0], []).append(row)
     return dict(sorted(groups.items()))
+
+
+def _hits(rows: list[dict], name: str) -> int:
+    return sum(row["metrics"][name] == 1.0 for row in rows)
+
+
+def _clusters(values: Iterable[float | None]) -> list[list[float]]:
+    return [[] if value is None else [value] for value in values]
 
 
 def _values(steps: list[list[dict]], name: str) -> list[list[float]]:

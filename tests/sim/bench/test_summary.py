@@ -4,21 +4,32 @@ import math
 
 import pytest
 
+from sim.bench.metrics import VECTOR
+from sim.bench.summary import Mean, Share, by_family, summarise, summarise_ceiling, vector
 from sim.statistics import bootstrap_mean, wilson
-from sim.summary import Mean, Share, by_family, summarise, summarise_ceiling
 
 
-def step(**changes: object) -> dict:
+def step(
+    *,
+    valid: bool = True,
+    agrees: bool | None = True,
+    possible: bool | None = True,
+    error: float | None = 2.0,
+    copy: float | None = 10.0,
+) -> dict:
     return {
-        "subgoal": "pick up the red block", "valid": True, "done": True, "keyframe_error": 2.0,
-        "copy_error": 10.0, "keyframe_agrees": True, "keyframe_possible": True, **changes,
+        "subgoal": "pick up the red block", "facts": {"valid": valid, "done": valid, "agrees": agrees},
+        "keyframe_error": error, "copy_error": copy, "keyframe_possible": possible,
     }  # fmt: skip
 
 
-def scene(name: str, *steps: dict, valid: bool = True, opened: bool = True, closed: bool = True) -> dict:
+def scene(
+    name: str, *steps: dict, valid: bool = True, opened: bool = True, closed: bool = True, score: float = 1.0
+) -> dict:
+    vector = dict.fromkeys(VECTOR, 0.5) | {"success_open": float(opened), "success_closed": float(closed)}
     return {
-        "planner": "p", "scene": name, "steps": list(steps), "plan_valid": valid,
-        "open_loop_success": opened, "closed_loop_success": closed,
+        "planner": "p", "scene": name, "steps": list(steps), "plan_valid": valid, "metrics": vector,
+        "score": score,
     }  # fmt: skip
 
 
@@ -63,11 +74,10 @@ def test_bootstrap_weighs_values_and_leaves_out_empty_scenes() -> None:
 
 def test_summary_counts_what_is_missing_as_wrong() -> None:
     rows = [
-        scene("stack/1/panda", step(), step(keyframe_error=4.0, keyframe_agrees=False)),
+        scene("stack/1/panda", step(), step(error=4.0, agrees=False)),
         scene(
             "zone/1/panda",
-            step(valid=False, done=False, keyframe_error=None, copy_error=None,
-                 keyframe_agrees=None, keyframe_possible=None),
+            step(valid=False, error=None, copy=None, agrees=None, possible=None),
             valid=False, opened=False,
         ),
         scene("zone/2/panda", valid=False, opened=False, closed=False),
@@ -110,3 +120,19 @@ def test_ceiling_groups_its_decibels_by_scene() -> None:
     assert isinstance(decibels, Mean)
     assert (after.hits, without.hits, after.trials) == (2, 3, 3)
     assert decibels.clusters == [[30.0, 32.0], [34.0]]
+
+
+def test_the_vector_is_means_over_scenes_and_the_score_is_last() -> None:
+    rows = [scene("stack/1/panda", score=1.0), scene("zone/1/panda", score=0.5, closed=False)]
+    means = vector(rows)
+    assert [mean.name for mean in means] == [*VECTOR, "score"]
+    values = {mean.name: mean.value for mean in means}
+    assert values["score"] == 0.75
+    assert values["success_closed"] == 0.5
+    assert values["valid"] == 0.5
+
+
+def test_what_was_not_scored_is_shown_as_nothing() -> None:
+    rows = [scene("stack/1/panda")]
+    rows[0]["score"] = None
+    assert vector(rows)[-1].short == "-"
