@@ -8,22 +8,9 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 import pytest
 
-from emu_planner.plan import (
-    ErrorCode,
-    Event,
-    FinishReason,
-    Frame,
-    Generation,
-    Outcome,
-    PlanComplete,
-    PlanError,
-    PlanStarted,
-    Stop,
-    Task,
-)
-from emu_planner.ros.feed import CameraFeed, FreshFrames, Moment
-from emu_planner.ros.goal import PlanGoal
-from emu_planner.ros.states import (
+from emu_planner.goal.feed import CameraFeed, FreshFrames, Moment
+from emu_planner.goal.goal import PlanGoal
+from emu_planner.goal.states import (
     Decision,
     Ending,
     Feedback,
@@ -37,6 +24,19 @@ from emu_planner.ros.states import (
     StaleEpochError,
     StepState,
     WrongStateError,
+)
+from emu_planner.plan import (
+    ErrorCode,
+    Event,
+    FinishReason,
+    Frame,
+    Generation,
+    Outcome,
+    PlanComplete,
+    PlanError,
+    PlanStarted,
+    Stop,
+    Task,
 )
 from tests.fakes import FakePlanner
 

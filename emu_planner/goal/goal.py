@@ -10,6 +10,23 @@ import time
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 
+from emu_planner.goal.feed import CameraFeed, FreshFrames, Moment
+from emu_planner.goal.states import (
+    Decision,
+    Ending,
+    Feedback,
+    GoalLimits,
+    GoalRequest,
+    Listener,
+    Phase,
+    PlannedStep,
+    PlanView,
+    Result,
+    Review,
+    StaleEpochError,
+    StepState,
+    WrongStateError,
+)
 from emu_planner.plan import (
     ErrorCode,
     FinishReason,
@@ -25,23 +42,6 @@ from emu_planner.plan import (
     Stop,
     TextDelta,
     Waiting,
-)
-from emu_planner.ros.feed import CameraFeed, FreshFrames, Moment
-from emu_planner.ros.states import (
-    Decision,
-    Ending,
-    Feedback,
-    GoalLimits,
-    GoalRequest,
-    Listener,
-    Phase,
-    PlannedStep,
-    PlanView,
-    Result,
-    Review,
-    StaleEpochError,
-    StepState,
-    WrongStateError,
 )
 
 _LONGEST_INSTRUCTION = 2000
