@@ -85,7 +85,7 @@ class RobotPage:
             with box("label"):
                 Text("span", "Operator")
                 name = box("input", props="id=operator maxlength=40 autocomplete=off")
-                attribute(name, "value", self._operator or f"operator {next(_operators)}")
+                attribute(name, "data-name", self._operator or f"operator {next(_operators)}")
                 if self._operator:
                     attribute(name, "readonly", "readonly")
             if has_history:

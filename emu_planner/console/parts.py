@@ -40,7 +40,10 @@ def switch(element: ui.element, name: str, *, on: bool) -> None:
 
 
 def attribute(element: ui.element, name: str, value: object) -> None:
-    """Set an HTML attribute if it differs; not through props(), which would parse the value."""
+    """Set an HTML attribute if it differs; not through props(), which would parse the value.
+
+    Never `value` of a field that a person changes: each redraw would set it again.
+    """
     if element.props.get(name) != value:
         element.props[name] = value
         element.update()
@@ -86,7 +89,7 @@ class Compare:
             with box("div", "ends"):
                 self._left = Text("span", "as planned from")
                 Text("span", "imagined afterwards (no camera picture)")
-            slider = box("input", props="type=range id=cut min=0 max=100 value=50")
+            slider = box("input", props="type=range id=cut min=0 max=100")
             attribute(slider, "aria-label", "from the camera picture to the imagined one")
 
     def update(self, step: StepView | None, frames: Views) -> None:

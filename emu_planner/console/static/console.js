@@ -6,7 +6,8 @@
   let beat = "", heardAt = performance.now();
 
   const byId = (id) => document.getElementById(id);
-  const typing = (el) => el instanceof HTMLElement && el.matches("input:not([type=range]):not([type=checkbox]), textarea, select");
+  // a field that was hidden while one typed in it may keep the focus: keys are for buttons then
+  const typing = (el) => el instanceof HTMLElement && el.offsetParent !== null && !el.disabled && el.matches("input:not([type=range]):not([type=checkbox]), textarea, select");
 
   function press(key) {
     const button = document.querySelector(`button[data-key="${key}"]:not(:disabled)`);
@@ -78,7 +79,10 @@
 
   document.addEventListener("keydown", onKey, true);
   document.addEventListener("input", onInput);
-  document.addEventListener("submit", (event) => event.preventDefault());
+  document.addEventListener("submit", (event) => {
+    event.preventDefault();
+    document.activeElement?.blur();
+  });
   // a page that slept must not call the link lost before it could listen
   document.addEventListener("visibilitychange", () => { heardAt = performance.now(); });
   setInterval(watch, 250);
@@ -86,6 +90,7 @@
     const field = byId("operator");
     if (!field) return;
     clearInterval(named);
-    if (!field.readOnly) field.value = localStorage.getItem("operator") || field.value;
+    const remembered = field.readOnly ? "" : localStorage.getItem("operator");
+    field.value ||= remembered || field.dataset.name;
   }, 100);
 })();
