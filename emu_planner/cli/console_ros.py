@@ -47,6 +47,9 @@ _ANSWER_S = 5.0
 _SILENCE_S = 3.0
 # pictures kept of each camera, to find the one that a step was planned from, and their least distance, s
 _KEPT_PICTURES, _KEPT_PERIOD_S = 40, 0.1
+# a picture farther from a stamp is another one, s
+_NEAR_S = 0.5
+_KEPT_OBSERVATIONS = 100
 _LONGEST_JOURNAL = 200
 
 _STATES = {number: state for state, number in convert.STEP_STATES.items()}
@@ -82,7 +85,8 @@ class RosRobot:
         self._pictures: dict[str, deque[_Shot]] = {name: deque(maxlen=_KEPT_PICTURES) for name in cameras}
         self._newest: dict[str, _Shot] = {}
         self._keyframes: dict[tuple[bytes, int, int], Views] = {}
-        self._befores: dict[tuple[bytes, int, int], Views] = {}
+        # what the cameras showed at the stamp of an observation that was planned from
+        self._observed: dict[float, Views] = {}
         self._decided: dict[tuple[bytes, int, int], tuple[str, str]] = {}
         self._asked: dict[bytes, str] = {}
         self._asked_for_pictures: set[tuple[bytes, int]] = set()
@@ -250,6 +254,7 @@ class RosRobot:
             if self._plan is None or bytes(self._plan.plan_id.uuid) != bytes(plan.plan_id.uuid):
                 self._change(phase=None, words="", share=0.0, index=0, message="")
             self._plan = plan
+            self._keep_observation(convert.time_to_s(plan.header.stamp))
             self._show(plan)
             self._fetch_pictures(plan)
 
@@ -312,9 +317,6 @@ class RosRobot:
         by, decision = "", ""
         if subgoal.state != Subgoal.STATE_PENDING_REVIEW:
             by, decision = self._decided.get(key) or _latest(self._decided, key) or ("", "")
-        if key not in self._befores:
-            known = _latest(self._befores, key)
-            self._befores[key] = known if known and by else self._planned_from(subgoal)
         return StepView(
             subgoal.index,
             subgoal.epoch,
@@ -325,22 +327,24 @@ class RosRobot:
             by,
             decision,
             None if subgoal.confidence != subgoal.confidence else round(subgoal.confidence, 4),
-            self._befores[key],
+            self._observed.get(convert.time_to_s(subgoal.header.stamp), ()),
             self._keyframes.get(key) or _latest(self._keyframes, key) or (),
         )
 
-    def _planned_from(self, subgoal: Subgoal) -> Views:
-        """The kept pictures whose stamps are nearest to the one that the step was planned from."""
-        stamp_s = convert.time_to_s(subgoal.header.stamp)
+    def _keep_observation(self, stamp_s: float) -> None:
+        """Keep what the cameras showed then, as long as it is there: a plan may take minutes."""
+        if not stamp_s or stamp_s in self._observed:
+            return
         views = []
         for camera in self._cameras:
-            shots = self._pictures[camera]
-            if shots:
-                nearest = min(shots, key=lambda shot: abs(shot.stamp_s - stamp_s))
-                picture = nearest.picture()
-                if picture is not None:
-                    views.append((camera, picture))
-        return tuple(views)
+            distances = [(abs(shot.stamp_s - stamp_s), shot) for shot in self._pictures[camera]]
+            distance_s, nearest = min(distances, key=lambda pair: pair[0], default=(_NEAR_S, None))
+            picture = nearest.picture() if nearest is not None and distance_s < _NEAR_S else None
+            if picture is not None:
+                views.append((camera, picture))
+        self._observed[stamp_s] = tuple(views)
+        while len(self._observed) > _KEPT_OBSERVATIONS:
+            self._observed.pop(next(iter(self._observed)))
 
     def _fetch_pictures(self, plan: Plan) -> None:
         """Ask for keyframes that were published before this page was there."""

@@ -98,9 +98,9 @@ class Compare:
         show(self._box, visible=bool(keyframe))
         if step is None or not keyframe:
             return
-        live = step.state in (StepState.ACTIVE, StepState.APPROVED)
+        live = step.state in (StepState.ACTIVE, StepState.APPROVED) or not step.before
         self._left.set_text("LIVE" if live else "when it was planned")
-        left = dict(frames if live or not step.before else step.before)
+        left = dict(frames if live else step.before)
         names = tuple(name for name, _ in keyframe)
         if names != self._names:
             self._build(names)

@@ -113,7 +113,9 @@ def open_page(browser, url: str, name: str = "", size: tuple[int, int] = (1280, 
     page = context.new_page()
     page.foreign = []
     page.broken = []
-    page.on("request", lambda r: None if r.url.startswith((url, "data:", "ws")) else page.foreign.append(r.url))
+    page.on(
+        "request", lambda r: None if r.url.startswith((url, "data:", "ws")) else page.foreign.append(r.url)
+    )
     page.on("pageerror", lambda error: page.broken.append(str(error)))
     page.goto(url)
     if name:
