@@ -179,7 +179,7 @@ def _demo(args: argparse.Namespace) -> "Iterator[Robot]":
         rig = stack.enter_context(Rig(config, feed.put))
         print(f"scene {args.scene} {args.seed}; its task: {rig.instruction}", flush=True)
         planner: Planner = rig
-        name = "plans: the simulator's ORACLE, not a model"
+        name = "plans: simulator's ORACLE, no model"
         if args.server is not None:
             planner = stack.enter_context(_remote(args.server))
             name = f"plans: service {args.server}"

@@ -21,7 +21,7 @@ def draw_history(sessions: Sequence[Summary]) -> None:
     """The list of sessions, newest first."""
     _draw_top("History", "/", "Back to the robot")
     with box("main", "history"):
-        Text("h2", f"{len(sessions)} recorded sessions" if sessions else "No session is recorded yet")
+        Text("h2", f"Recorded sessions: {len(sessions)}" if sessions else "No session is recorded yet")
         for session in sessions:
             ending = words.ENDINGS[session.ending] if session.ending else "not ended"
             with box("a", "session") as link:
@@ -50,7 +50,7 @@ class ReplayPage:
             with box("main", "parts"):
                 with box("div"):
                     self._cameras = Cameras(address, "RECORDED")
-                    self._now = Now(address)
+                    self._now = Now(address, "RECORDED")
                 with box("div"):
                     self._plan = Plan(address)
                     self._journal = Journal()
@@ -62,8 +62,10 @@ class ReplayPage:
         with box("div", "banner replay", 'role=group aria-label="player"'):
             Text("span", "REPLAY")
             self._play = self._button("play", "p", "Play", self._toggle)
-            self._button("previous", "b", "Decision before", lambda: replay.next_decision(-1))
-            self._button("next", "n", "Next decision", lambda: replay.next_decision(1))
+            previous = self._button("previous", "b", "Before", lambda: replay.next_decision(-1))
+            following = self._button("next", "n", "Next", lambda: replay.next_decision(1))
+            attribute(previous, "title", "to the decision before")
+            attribute(following, "title", "to the next decision")
             self._speed = self._button("speed", "f", "1x", self._faster)
             self._place = box("input", props="type=range id=place min=0 step=any")
             attribute(self._place, "aria-label", "place in the session")

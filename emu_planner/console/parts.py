@@ -79,8 +79,8 @@ class Cameras:
 class Compare:
     """What the cameras showed or show, and what is imagined, under one slider."""
 
-    def __init__(self, address: Address) -> None:
-        self._address = address
+    def __init__(self, address: Address, tag: str) -> None:
+        self._address, self._tag = address, tag
         self._names: tuple[str, ...] = ()
         self._images: list[tuple[ui.element, ui.element]] = []
         self._box = box("div", "compare hidden")
@@ -99,7 +99,7 @@ class Compare:
         if step is None or not keyframe:
             return
         live = step.state in (StepState.ACTIVE, StepState.APPROVED) or not step.before
-        self._left.set_text("LIVE" if live else "when it was planned")
+        self._left.set_text(self._tag if live else "when it was planned")
         left = dict(frames if live else step.before)
         names = tuple(name for name, _ in keyframe)
         if names != self._names:
@@ -128,13 +128,13 @@ class Compare:
 class Now:
     """The step in work: its words, its pictures, and the numbers that a decision must name."""
 
-    def __init__(self, address: Address) -> None:
+    def __init__(self, address: Address, tag: str = "LIVE") -> None:
         self._card = box("section", "now", 'id=now aria-label="the step in work"')
         with self._card:
             self._heading = Text("h2", props="id=heading")
             self._words = Text("p", classes="words", props="id=words aria-live=polite")
             self._progress = box("progress", "hidden", 'id=progress max=1 aria-label="keyframe"')
-            self._compare = Compare(address)
+            self._compare = Compare(address, tag)
 
     def update(self, look: Look) -> None:
         """Draw it."""

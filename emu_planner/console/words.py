@@ -63,7 +63,7 @@ def heading(snapshot: Snapshot) -> str:
     pending = snapshot.pending
     sure = ""
     if pending is not None and pending.confidence is not None:
-        sure = f" (the planner is {pending.confidence:.0%} sure of the words)"
+        sure = f" ({pending.confidence:.0%} sure)"
     return f"Step {snapshot.index + 1}: {PHASES[snapshot.phase]}{queue}{sure}"
 
 

@@ -6,6 +6,7 @@ import queue
 import re
 import shutil
 import signal
+import socket
 import subprocess
 import sys
 import threading
@@ -13,6 +14,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+
+from emu_planner.wire.client import RemotePlanner
 
 ROOT = Path(__file__).parents[2]
 PATIENCE_MS = 15_000
@@ -30,13 +33,13 @@ _FLAGS = [
 class ConsoleProcess:
     """`emu-planner console` on a free port."""
 
-    def __init__(self, folder: Path, *arguments: str) -> None:
+    def __init__(self, folder: Path, *command: str) -> None:
         self.sessions = folder / "sessions"
+        self._cover = folder / "covered"
         environment = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONUNBUFFERED": "1"}
         environment["PYTHONPATH"] = os.pathsep.join([str(ROOT), environment.get("PYTHONPATH", "")])
         self.process = subprocess.Popen(
-            [sys.executable, "-m", "emu_planner.cli.main", "console", "--port", "0"]
-            + ["--sessions", str(self.sessions), *arguments],
+            [sys.executable, *command],
             env=environment,
             cwd=folder,
             stdout=subprocess.PIPE,
@@ -54,6 +57,13 @@ class ConsoleProcess:
 
     def go_on(self) -> None:
         self.process.send_signal(signal.SIGCONT)
+
+    def cover(self) -> None:
+        """Of a blinking robot: let its camera see nothing."""
+        self._cover.touch()
+
+    def uncover(self) -> None:
+        self._cover.unlink()
 
     def kill(self) -> None:
         self.process.kill()
@@ -85,11 +95,41 @@ class ConsoleProcess:
 
 @contextlib.contextmanager
 def console(folder: Path, *arguments: str) -> Iterator[ConsoleProcess]:
-    process = ConsoleProcess(folder, *arguments)
+    """`emu-planner console` with these arguments."""
+    command = ("-m", "emu_planner.cli.main", "console", "--port", "0")
+    process = ConsoleProcess(folder, *command, "--sessions", str(folder / "sessions"), *arguments)
     try:
         yield process
     finally:
         process.close()
+
+
+@contextlib.contextmanager
+def blinking_robot(folder: Path) -> Iterator[ConsoleProcess]:
+    """The page around a robot whose camera can be covered."""
+    process = ConsoleProcess(folder, "-m", "tests.console.blinking", str(folder / "covered"))
+    try:
+        yield process
+    finally:
+        process.close()
+
+
+@contextlib.contextmanager
+def serving(token_delay_s: float) -> Iterator[str]:
+    """A planner service around a FakePlanner; its address."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        address = f"127.0.0.1:{probe.getsockname()[1]}"
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(ROOT), os.environ.get("PYTHONPATH", "")])}
+    command = [sys.executable, "-m", "tests.service.serve_fake", address, str(token_delay_s)]
+    process = subprocess.Popen(command, env=environment, cwd=ROOT, stderr=subprocess.DEVNULL)
+    try:
+        with RemotePlanner(address) as planner:
+            planner.wait_ready(60.0)
+        yield address
+    finally:
+        process.terminate()
+        process.wait(20)
 
 
 @contextlib.contextmanager

@@ -6,7 +6,8 @@ import pytest
 
 from emu_planner.console.record import list_sessions, read_session
 from emu_planner.console.robot import Ending, StepState
-from tests.console.browser import chromium, console, open_page
+from emu_planner.service.access import hash_token
+from tests.console.browser import blinking_robot, chromium, console, open_page, serving
 
 pytestmark = pytest.mark.slow
 
@@ -173,6 +174,8 @@ def test_history_shows_again_what_was_seen(browser, robot):
         "() => [...document.querySelectorAll('#steps img, .cameras img')].every(i => i.naturalWidth > 0)"
     )
     assert not page.locator("#approve").count(), "nothing can be decided about the past"
+    page.set_viewport_size({"width": 1024, "height": 768})
+    assert page.evaluate("document.documentElement.scrollWidth") <= 1024
     page.context.close()
 
 
@@ -193,6 +196,73 @@ def test_everything_can_be_reached_on_a_tablet(browser, robot, size):
     )
     assert unnamed == []
     page.context.close()
+
+
+def test_a_service_plans_and_its_words_come_one_by_one(browser, tmp_path):
+    with serving(token_delay_s=0.1) as address, console(tmp_path, *DEMO, "--server", address) as process:
+        page = open_page(browser, process.url, "Anna")
+        assert address in page.text_content("header")
+        page.evaluate(
+            """() => {
+            window.heard = []; window.shares = [];
+            new MutationObserver(() => {
+                window.heard.push(document.querySelector('#words').textContent);
+                const bar = document.querySelector('#progress');
+                if (bar.checkVisibility()) window.shares.push(bar.value);
+            }).observe(document.querySelector('#now'), {subtree: true, childList: true, characterData: true,
+                attributes: true});
+        }"""
+        )
+        ask(page)
+        words = page.text_content("#words")
+        heard = set(page.evaluate("window.heard"))
+        assert len({one for one in heard if one and words.startswith(one)}) > 2, heard
+        assert len(set(page.evaluate("window.shares"))) > 1
+        # the fake's words mean nothing to the simulated robot: what became of them is shown
+        page.keyboard.press("a")
+        wait_for_words(page, "#steps", "no skill is called")
+        page.context.close()
+
+
+def test_a_lost_robot_is_said_in_big_letters_and_comes_back_by_itself(browser, tmp_path):
+    with blinking_robot(tmp_path) as process:
+        page = open_page(browser, process.url, "Anna")
+        ask(page)
+        process.cover()
+        page.wait_for_selector("#trouble", state="visible")
+        wait_for_words(page, "#trouble", "ROBOT LOST: no picture from camera front")
+        assert page.is_disabled("#approve")
+        assert not page.is_disabled("#hold"), "a hold is always tried"
+        page.keyboard.press("a")
+        process.uncover()
+        page.wait_for_selector("#trouble", state="hidden")
+        page.wait_for_selector(CAN_DECIDE)
+        assert "approved" not in page.text_content("#journal")
+        page.context.close()
+
+
+def test_who_signed_in_is_who_decided(browser, tmp_path):
+    tokens = tmp_path / "tokens"
+    tokens.write_text(f"anna {hash_token('a-long-secret')}\n")
+    with console(tmp_path, *DEMO, "--tokens", str(tokens)) as process:
+        page = open_page(browser, process.url)
+        page.fill("#token", "a-guess")
+        page.keyboard.press("Enter")
+        wait_for_words(page, "[role=alert]", "not known")
+        page.fill("#token", "a-long-secret")
+        page.keyboard.press("Enter")
+        page.wait_for_selector("#robot")
+        assert page.get_attribute("#operator", "readonly") is not None
+        ask(page)
+        page.evaluate("document.querySelector('#operator').value = 'somebody else'")
+        page.keyboard.press("s")
+        wait_for_words(page, "#steps", "skipped by anna")
+        # a token that is withdrawn decides nothing more, though the page is still open
+        tokens.write_text(f"ben {hash_token('another')}\n")
+        page.wait_for_selector(CAN_DECIDE)
+        page.keyboard.press("s")
+        wait_for_words(page, "#say", "signed out")
+        page.context.close()
 
 
 def test_a_killed_console_leaves_a_session_that_can_be_read_and_replayed(browser, tmp_path):
