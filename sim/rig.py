@@ -14,7 +14,7 @@ from emu_planner.plan.frame import Frame, FrameSource
 from emu_planner.plan.planner import Task
 from emu_planner.plan.step import StepOutcome
 from emu_planner.plan.stop import Stop
-from sim import language
+from sim import language, robots
 from sim.camera import VIEWS
 from sim.oracle import OraclePlanner
 from sim.world import STEPS_PER_SECOND, World
@@ -28,6 +28,8 @@ class RigConfig:
     family: str = "stack"
     # with the family it names the scene
     seed: int = 0
+    # who acts in it: one of sim.robots.ROBOTS
+    robot: str = robots.DEFAULT
     # pictures a second of each camera
     rate_hz: float = 10.0
     # simulated seconds in one second of the clock while the arm moves
@@ -45,7 +47,7 @@ class Rig:
         show: gets each picture of each camera, stamped with seconds since 1970.
 
     Raises:
-        ValueError: unknown family, or negative seed.
+        ValueError: unknown family or robot, negative seed, or a robot that cannot do the family.
     """
 
     cameras = VIEWS
@@ -54,7 +56,7 @@ class Rig:
         self._config, self._show = config, show
         self.lock = threading.RLock()
         self._world = World()
-        self._world.reset(config.family, config.seed)
+        self._world.reset(config.family, config.seed, config.robot)
         self._oracle = OraclePlanner(self._world)
         self._frames = self._world.observation().frames
         self._next_picture_s = 0.0
@@ -102,7 +104,7 @@ class Rig:
     def carry_out(self, words: str, withdrawn: Callable[[], bool]) -> tuple[bool, str]:
         """Do what the words say; whether it succeeded, and why not. Stops once `withdrawn()`."""
         with self.lock:
-            skill = language.parse_skill(words, self._world.scene)
+            skill = language.parse(words, self._world.scene)
             if skill is None:
                 return False, f"no skill is called {words!r} in this scene"
             begun_s, begun_step = time.monotonic(), self._world.steps

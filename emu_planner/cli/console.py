@@ -21,7 +21,6 @@ if TYPE_CHECKING:
     from emu_planner.plan import Planner
     from emu_planner.wire.client import RemotePlanner
 
-FAMILIES = ("stack", "container", "sort", "zone")
 _LOCAL_NAMES = frozenset({"localhost", "127.0.0.1", "::1"})
 _CAMERAS = ("front", "side")
 
@@ -40,7 +39,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="HOST:PORT",
         help="plan with this service (default: the simulator's oracle, which needs no model)",
     )
-    demo.add_argument("--scene", choices=FAMILIES, default="stack", help="kind of scene (default: stack)")
+    demo.add_argument("--scene", metavar="FAMILY", default="stack", help="kind of scene (default: stack)")
+    demo.add_argument("--arm", metavar="NAME", default="panda", help="who acts in it (default: panda)")
     demo.add_argument("--seed", type=int, default=7, help="draws the scene (default: 7)")
     demo.add_argument(
         "--time-factor", type=float, default=1.0, metavar="X", help="simulated seconds in one second"
@@ -174,7 +174,7 @@ def _demo(args: argparse.Namespace) -> "Iterator[Robot]":
     from sim.rig import Rig, RigConfig
 
     feed = CameraFeed(_CAMERAS)
-    config = RigConfig(args.scene, args.seed, time_factor=args.time_factor)
+    config = RigConfig(args.scene, args.seed, args.arm, time_factor=args.time_factor)
     with contextlib.ExitStack() as stack:
         rig = stack.enter_context(Rig(config, feed.put))
         print(f"scene {args.scene} {args.seed}; its task: {rig.instruction}", flush=True)

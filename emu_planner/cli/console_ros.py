@@ -19,6 +19,7 @@ from emu_planner_msgs.action import PlanTask
 from emu_planner_msgs.msg import Keyframe, Plan, PlannerStatus, PlanProgress, Subgoal
 from emu_planner_msgs.srv import GetPlan, ReviewSubgoal
 from rclpy.action import ActionClient
+from rclpy.event_handler import SubscriptionEventCallbacks
 from rclpy.executors import ExternalShutdownException, SingleThreadedExecutor
 from rclpy.node import Node
 from rclpy.signals import SignalHandlerOptions
@@ -48,7 +49,7 @@ _SILENCE_S = 3.0
 # pictures kept of each camera, to find the one that a step was planned from, and their least distance, s
 _KEPT_PICTURES, _KEPT_PERIOD_S = 40, 0.1
 # a picture farther from a stamp is another one, s
-_NEAR_S = 0.5
+_NEAR_S = 0.25
 _KEPT_OBSERVATIONS = 100
 _LONGEST_JOURNAL = 200
 
@@ -92,6 +93,7 @@ class RosRobot:
         self._asked_for_pictures: set[tuple[bytes, int]] = set()
         self._plan: Plan | None = None
         self._status_s = time.monotonic()
+        self._was_away = False
         # signals belong to the page's server
         rclpy.init(signal_handler_options=SignalHandlerOptions.NO)
         self._node = node = Node("console", namespace=namespace.strip("/"))
@@ -102,7 +104,10 @@ class RosRobot:
         node.create_subscription(Plan, "planner/plan", self._take_plan, LATCHED)
         node.create_subscription(Keyframe, "planner/keyframes", self._take_keyframe, ALL)
         node.create_subscription(PlanProgress, "planner/progress", self._take_progress, NEWEST)
-        node.create_subscription(PlannerStatus, "planner/status", self._take_status, LATCHED)
+        events = SubscriptionEventCallbacks(matched=self._node_matched)
+        node.create_subscription(
+            PlannerStatus, "planner/status", self._take_status, LATCHED, event_callbacks=events
+        )
         self._action = ActionClient(node, PlanTask, "planner/plan_task")
         self._services = {
             name: node.create_client(kind, f"planner/{name}")
@@ -279,9 +284,15 @@ class RosRobot:
                 queue_position=now.queue_position,
             )
 
+    def _node_matched(self, status: Any) -> None:
+        with self._lock:
+            self._was_away |= status.current_count == 0
+
     def _take_status(self, status: PlannerStatus) -> None:
         with self._lock:
             self._status_s = time.monotonic()
+            if self._was_away:
+                self._was_away = not self._ask_for_plan()
             held_by = self._snapshot.held_by if self._snapshot.hold else status.hold_reason
             reason = (status.hold_reason or "held") if status.hold else ""
             self._change(
@@ -295,6 +306,26 @@ class RosRobot:
         with self._lock:
             if self._plan is not None and bytes(self._plan.plan_id.uuid) == plan_id:
                 self._change(message=result.error_msg)
+
+    def _ask_for_plan(self) -> bool:
+        """A planner node that came back may know nothing of the plan; False: it cannot be asked yet."""
+        client = self._services["get_plan"]
+        if not client.service_is_ready():
+            return False
+
+        def take(future: Any) -> None:
+            answer = future.result()
+            with self._lock:
+                plan = self._plan
+                if plan is None or plan.state != Plan.STATE_GENERATING:
+                    return
+                if not answer.success or answer.plan.plan_id != plan.plan_id:
+                    plan.state = Plan.STATE_FAILED
+                    self._change(message="the planner node was started anew and knows nothing of it")
+                    self._show(plan)
+
+        client.call_async(GetPlan.Request()).add_done_callback(take)
+        return True
 
     # -- inside -------------------------------------------------------------------------------
 

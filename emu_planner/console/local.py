@@ -35,6 +35,7 @@ from emu_planner.goal.states import (
     Feedback,
     GoalLimits,
     GoalRequest,
+    Phase,
     PlannedStep,
     PlanView,
     RefusedError,
@@ -43,6 +44,7 @@ from emu_planner.goal.states import (
     StepState,
 )
 from emu_planner.plan import (
+    ErrorCode,
     Event,
     Frame,
     FrameSource,
@@ -77,6 +79,8 @@ class LocalLimits:
     time_limit_s: float = 7200.0
     # failed or expired steps in a row that end a plan
     max_failures: int = 3
+    # how long a plan bears with a service that is away
+    reconnect_patience_s: float = 60.0
     # most steps of a plan
     max_subgoals: int = 40
 
@@ -228,6 +232,7 @@ class LocalRobot:
                 limits.subgoal_validity_s,
                 limits.review_timeout_s,
                 limits.max_failures,
+                limits.reconnect_patience_s,
             ),
             listener=voice,
             next_epoch=partial(next, self._epochs),
@@ -410,8 +415,14 @@ class _Voice:
             index=feedback.index,
             words=feedback.text,
             share=round(feedback.keyframe_share, 3),
+            message="" if feedback.phase is not Phase.CONNECTING else self._board.snapshot.message,
             queue_position=feedback.queue_position,
         )
+
+    def link_lost(self, error: ErrorCode) -> None:
+        """See Listener."""
+        words = f"the planner is away ({error.value.replace('_', ' ')}); it is asked again"
+        self._board.change(phase=Phase.CONNECTING, words="", message=words)
 
     def ended(self, result: Result) -> None:
         """See Listener."""

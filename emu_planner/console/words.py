@@ -79,7 +79,7 @@ def shown_step(snapshot: Snapshot) -> StepView | None:
 
 
 def main_words(snapshot: Snapshot) -> str:
-    """The largest words on the page."""
+    """The largest words on the page: the step's, else why there are none."""
     if snapshot.ending is not None:
         reason = f": {snapshot.message}" if snapshot.message else ""
         return f"{ENDINGS[snapshot.ending]}{reason}"
@@ -90,7 +90,7 @@ def main_words(snapshot: Snapshot) -> str:
     step = shown_step(snapshot)
     if snapshot.phase in (Phase.WAITING_REVIEW, Phase.WAITING_OUTCOME) and step is not None:
         return step.words
-    return ""
+    return snapshot.message
 
 
 def step_meta(step: StepView, *, plan_ended: bool) -> str:

@@ -13,7 +13,12 @@ import torch
 from torch import Tensor
 
 from emu_planner.engine.cache import StaticCache
+from emu_planner.model.spread import layer_devices
 from emu_planner.model.transformer import Transformer
+
+# The slots that a pass looks at are a multiple of this many: products of equal shapes recur, which
+# CPU libraries need not prepare again, and a sum rounds alike in passes over one token and many.
+_SLOTS = 64
 
 
 class Branches:
@@ -40,6 +45,8 @@ class Branches:
             raise ValueError("guidance without images needs the unconditional prompt and the id of BOI too")
         weight = model.model.embed_tokens.weight
         self.guided = unconditional is not None
+        # forward passes of the model so far
+        self.passes = 0
         self._model = model
         self._device = weight.device
         self._boi, self._restart = boi, len(imageless or ())
@@ -50,7 +57,7 @@ class Branches:
             model.config,
             rows=len(self._rows),
             capacity=capacity,
-            device=self._device,
+            device=layer_devices(model),
             dtype=weight.dtype,
         )
 
@@ -58,6 +65,14 @@ class Branches:
     def length(self) -> int:
         """Tokens in the sequence so far."""
         return self._cache.lengths[0]
+
+    @property
+    def room(self) -> int:
+        """Tokens of an image that still fit."""
+        held = list(self._cache.lengths)
+        for row, prompt in enumerate(self._waiting, start=1):
+            held[row] += len(prompt)
+        return self._cache.capacity - max(held)
 
     @torch.inference_mode()
     def extend(self, tokens: Sequence[int], *, image: bool) -> Tensor:
@@ -70,8 +85,13 @@ class Branches:
         Raises:
             ContextFullError: there is no room for them.
         """
-        if not (image and self.guided):
-            return self._run([0], tokens)
+        if image:
+            return self.extend_image(tokens)[:, -1]
+        return self._run([0], tokens)[:, -1]
+
+    @torch.inference_mode()
+    def extend_image(self, tokens: Sequence[int]) -> Tensor:
+        """Take tokens of an image; the hidden states [rows, S, width] after each of them."""
         for row, prompt in enumerate(self._waiting, start=1):
             self._run([row], prompt)
         self._waiting = []
@@ -79,19 +99,24 @@ class Branches:
             self._cache.truncate([2], self._cache.lengths[2] - self._restart)
         return self._run(self._rows, tokens)
 
+    def retract_image(self, tokens: int) -> None:
+        """Take back the last `tokens` tokens of an image, as if they had never come."""
+        self._cache.truncate(self._rows, tokens)
+
     @torch.inference_mode()
     def logits(self, hidden: Tensor, first: int, stop: int) -> Tensor:
-        """Logits [rows, stop - first] float32 of that range of ids."""
+        """Logits [..., stop - first] float32 of that range of ids, of hidden states [..., width]."""
         return self._model.head(hidden, slice(first, stop))
 
-    def _run(self, rows: list[int], tokens: Sequence[int]) -> Tensor:
-        ids = torch.tensor([tokens], device=self._device).expand(len(rows), -1)
-        window = self._cache.append(rows, len(tokens))
-        if len(set(window.starts)) == 1:
-            hidden = self._model.hidden(ids, cache=window, position=window.starts[0])
-            return hidden[:, -1]
-        starts = torch.tensor(window.starts, device=self._device)[:, None]
-        positions = starts + torch.arange(len(tokens), device=self._device)
-        slots = torch.arange(max(window.starts) + len(tokens), device=self._device)
-        mask = slots <= positions[:, None, :, None]
-        return self._model.hidden(ids, cache=window, positions=positions, mask=mask)[:, -1]
+    def _run(self, rows: Sequence[int], tokens: Sequence[int]) -> Tensor:
+        """One pass; the hidden states [rows, S, width] after each token."""
+        self.passes += 1
+        device, new = self._device, len(tokens)
+        ids = torch.tensor([tokens], device=device).expand(len(rows), -1)
+        if not any(self._cache.lengths[row] for row in rows):
+            return self._model.hidden(ids, cache=self._cache.append(rows, new))
+        window = self._cache.append(rows, new, multiple_of=_SLOTS)
+        starts = window.starts[:1] if len(set(window.starts)) == 1 else window.starts
+        positions = torch.tensor(starts, device=device)[:, None] + torch.arange(new, device=device)
+        mask = torch.arange(window.shown, device=device) <= positions[:, None, :, None]
+        return self._model.hidden(ids, cache=window, positions=positions, mask=mask)

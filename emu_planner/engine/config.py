@@ -1,14 +1,19 @@
 """planner.json: how to plan with a checkpoint. Knows no tensor."""
 
+import functools
 import json
+from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 
-from emu_planner.engine.raster import Decoding
+from emu_planner.engine import jacobi, raster
+from emu_planner.engine.jacobi import JacobiConfig
+from emu_planner.engine.raster import Decoding, Token
 from emu_planner.engine.sampler import Sampling
 from emu_planner.model.checkpoint import CheckpointError
 
 FILE = "planner.json"
+DECODERS = ("raster", "jacobi")
 
 
 @dataclass(frozen=True)
@@ -29,6 +34,10 @@ class PlannerConfig:
     image: Sampling = field(default=Sampling(temperature=1.0, top_k=10240, top_p=1.0))
     # classifier-free guidance of visual codes; 1: none
     guidance_scale: float = 3.0
+    # "raster" or "jacobi": the same tokens, one a pass or as many as were guessed right
+    decoder: str = "raster"
+    # of the jacobi decoder
+    jacobi: JacobiConfig = field(default=JacobiConfig())
     # most tokens in one subgoal; a longer one is no plan
     max_subgoal_tokens: int = 256
     # most tokens of prompt and plan together; 0: as many as the model was trained on
@@ -44,6 +53,8 @@ class PlannerConfig:
             )
         if self.guidance_scale < 1:
             raise ValueError(f"guidance_scale is {self.guidance_scale}; expected 1 (none) or more")
+        if self.decoder not in DECODERS:
+            raise ValueError(f"decoder is {self.decoder!r}; expected one of {list(DECODERS)}")
         if self.max_subgoal_tokens < 1 or self.context < 0:
             raise ValueError(
                 f"max_subgoal_tokens is {self.max_subgoal_tokens}, context {self.context}; "
@@ -54,6 +65,13 @@ class PlannerConfig:
     def decoding(self) -> Decoding:
         """The sampling defaults as the decoder takes them."""
         return Decoding(self.text, self.image, self.guidance_scale)
+
+    @property
+    def generate(self) -> Callable[..., Iterator[Token]]:
+        """The decoder: raster.generate, or what takes the same arguments."""
+        if self.decoder == "jacobi":
+            return functools.partial(jacobi.generate, config=self.jacobi)
+        return raster.generate
 
     @classmethod
     def from_folder(cls, folder: Path | str) -> "PlannerConfig":
@@ -73,6 +91,8 @@ class PlannerConfig:
             for name in ("text", "image"):
                 if name in values:
                     values[name] = Sampling(**values[name])
+            if "jacobi" in values:
+                values["jacobi"] = JacobiConfig(**values["jacobi"])
             if "views" in values:
                 values["views"] = tuple(values["views"])
             return cls(**values)

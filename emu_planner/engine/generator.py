@@ -1,6 +1,7 @@
 """Generator: text and pictures for all six tasks of Emu3.5, part by part.
 
-    generator = Generator.load("BAAI/Emu3.5", vision="BAAI/Emu3.5-VisionTokenizer", device="cuda")
+    apart = {"vision": "BAAI/Emu3.5-VisionTokenizer", "tokenizer": "Emu3.5/src/tokenizer_emu3_ibq"}
+    generator = Generator.load("BAAI/Emu3.5", **apart, device="cuda")
     request = Request("story", "Tell a story about a clay astronaut exploring Mars.")
     for part in generator.generate(request, seed=1):
         if isinstance(part, Picture):
@@ -10,20 +11,20 @@ An answer runs in the caller's thread; several may run at once. Semantics: the p
 code, without its defects (tests/engine/test_published_defects.py). Knows no file but a checkpoint.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
 
 import torch
 
-from emu_planner.engine import picture
+from emu_planner.engine import picture, raster
 from emu_planner.engine.answer import AnswerReader
 from emu_planner.engine.branches import Branches
 from emu_planner.engine.config import FILE, PlannerConfig
 from emu_planner.engine.grammar import Grammar
 from emu_planner.engine.loaded import check_parts, load_parts
 from emu_planner.engine.parts import Part
-from emu_planner.engine.raster import Decoding, generate
+from emu_planner.engine.raster import Decoding, Token
 from emu_planner.engine.request import SETTINGS, Request, RequestError, Settings
 from emu_planner.engine.sampler import Sampler, Sampling
 from emu_planner.model.checkpoint import Devices, Progress, resolve
@@ -50,6 +51,7 @@ class Generator:
     Args:
         model, vision, tokenizer: the parts of one checkpoint.
         settings: for each task, what a request without settings gets.
+        decode: raster.generate, or what takes the same arguments.
 
     Raises:
         CheckpointError: the parts do not belong together.
@@ -62,10 +64,11 @@ class Generator:
         tokenizer: TextTokenizer,
         *,
         settings: Mapping[str, Settings] = SETTINGS,
+        decode: Callable[..., Iterator[Token]] = raster.generate,
     ) -> None:
         check_parts(model, vision, tokenizer)
         self.tokenizer, self.settings = tokenizer, settings
-        self._model, self._vision = model, vision
+        self._model, self._vision, self._decode = model, vision, decode
 
     @classmethod
     def load(
@@ -77,6 +80,7 @@ class Generator:
         device: Devices = "cpu",
         dtype: torch.dtype | None = None,
         progress: Progress | None = None,
+        decoder: str | None = None,
     ) -> "Generator":
         """The generator of a checkpoint.
 
@@ -88,18 +92,21 @@ class Generator:
             device: where the model runs; several: its layers are spread over them.
             dtype: of the transformer; None: as stored. The vision tokenizer runs in float32.
             progress: called with bytes read and all bytes, for each of the two.
+            decoder: one of config.DECODERS; None: as planner.json says, else raster.
 
         Raises:
             CheckpointError: see resolve, load_transformer and load_vision_tokenizer.
         """
         folder = resolve(checkpoint)
+        config, settings = PlannerConfig.from_folder(folder), dict(SETTINGS)
+        if (folder / FILE).is_file():
+            settings["vla"] = _settings_of(config)
+        if decoder is not None:
+            config = replace(config, decoder=decoder)
         parts = load_parts(
             folder, vision=vision, tokenizer=tokenizer, device=device, dtype=dtype, progress=progress
         )
-        settings = dict(SETTINGS)
-        if (folder / FILE).is_file():
-            settings["vla"] = _settings_of(PlannerConfig.from_folder(folder))
-        return cls(*parts, settings=settings)
+        return cls(*parts, settings=settings, decode=config.generate)
 
     def generate(self, request: Request, *, seed: int = SEED, stop: Stop | None = None) -> Iterator[Part]:
         """The parts of the answer, each as soon as it is whole.
@@ -123,7 +130,7 @@ class Generator:
         limit = self._limit(settings, prompt, size)
         decoding = _decoding(settings)
         v = self.tokenizer.vocabulary
-        tokens = generate(
+        tokens = self._decode(
             # the other rows' prompts lack words, and their answers too: row 0 is the longest
             self._branches(settings, grids, capacity=len(prompt) + limit),
             Grammar(v, size, same_size=same_size),

@@ -64,7 +64,8 @@ class Grammar:
         # Specials are text tokens too, but for those that mean something only elsewhere.
         stray = (v.pad, v.bos, v.bss, v.img, v.eoi, v.eol, v.eof, v.tms)
         self._text = Choice(0, v.first_visual, stray)
-        self._visual = Choice(v.first_visual, v.first_visual + v.codes)
+        # ids of visual codes
+        self.visual = Choice(v.first_visual, v.first_visual + v.codes)
         self._first_digit = Choice(v.zero + 1, v.zero + 10)
         self._digit = Choice(v.zero, v.zero + 10)
 
@@ -90,7 +91,7 @@ class Grammar:
         if self.phase is Phase.TEXT:
             return self._text
         if self.phase is Phase.IMAGE:
-            return self._visual
+            return self.visual
         return self._first_digit if len(self._header) in (0, _DIGITS + 1) else self._digit
 
     def advance(self, token: int) -> None:

@@ -23,7 +23,7 @@ from emu_planner.engine.cache import ContextFullError
 from emu_planner.engine.config import PlannerConfig
 from emu_planner.engine.grammar import Grammar
 from emu_planner.engine.loaded import check_parts, load_parts
-from emu_planner.engine.raster import Decoding, generate
+from emu_planner.engine.raster import Decoding
 from emu_planner.engine.reader import Clock, StepReader
 from emu_planner.engine.sampler import Sampler
 from emu_planner.model.checkpoint import CheckpointError, Devices, Progress, resolve
@@ -91,6 +91,7 @@ class EmuPlanner:
         dtype: torch.dtype | None = None,
         threads: int | None = None,
         progress: Progress | None = None,
+        decoder: str | None = None,
     ) -> "EmuPlanner":
         """The planner of a checkpoint.
 
@@ -101,6 +102,7 @@ class EmuPlanner:
             device: where the model runs; several: its layers are spread over them, the vision
                 tokenizer runs on the first.
             dtype: of the transformer; None: as stored. The vision tokenizer runs in float32.
+            decoder: one of config.DECODERS; None: as planner.json says.
             threads: CPU threads of torch, for the whole process; None: leave them as they are.
             progress: called with bytes read and all bytes, for each of the two.
 
@@ -111,6 +113,8 @@ class EmuPlanner:
             torch.set_num_threads(threads)
         folder = resolve(checkpoint)
         config = PlannerConfig.from_folder(folder)
+        if decoder is not None:
+            config = replace(config, decoder=decoder)
         parts = load_parts(
             folder, vision=vision, tokenizer=tokenizer, device=device, dtype=dtype, progress=progress
         )
@@ -141,7 +145,7 @@ class EmuPlanner:
         prompt = self._prompt(task.instruction, grid)
         decoding = _override(self.config.decoding, asked)
         clock.add("prompt_tokens", len(prompt))
-        tokens = generate(
+        tokens = self.config.generate(
             self._branches(grid, decoding),
             Grammar(self._vocabulary, self.size),
             Sampler(seed, self._model.lm_head.weight.device),

@@ -37,6 +37,11 @@ class Token:
     logprob: float = 0.0
 
 
+# One pass inside an image: from the decoder's parts and the tokens that no pass has read yet to the
+# next tokens: codes, with the forced ones between them.
+ImageStep = Callable[[Branches, Grammar, Sampler, Decoding, list[int]], list[int]]
+
+
 def generate(
     branches: Branches,
     grammar: Grammar,
@@ -47,6 +52,7 @@ def generate(
     boi: int,
     ends: Collection[int] = (),
     stopped: Callable[[], bool] = lambda: False,
+    image_step: ImageStep | None = None,
 ) -> Iterator[Token]:
     """Generate after the prompt until an end token, which is yielded too.
 
@@ -60,6 +66,7 @@ def generate(
         boi: id of image start.
         ends: ids after which to end.
         stopped: asked before each pass; True ends the stream.
+        image_step: what chooses visual codes instead of this decoder.
 
     Raises:
         ContextFullError: the sequence has outgrown the cache.
@@ -79,14 +86,19 @@ def generate(
         if stopped():
             return
         choice, phase = grammar.choice(), grammar.phase
-        hidden = branches.extend(pending, image=image)
-        token, logprob = _choose(branches, sampler, decoding, hidden, choice, phase)
-        grammar.advance(token)
-        pending = [token]
-        image = grammar.phase is not Phase.TEXT
-        yield Token(token, phase, logprob)
+        if image_step is not None and phase is Phase.IMAGE:
+            chosen, logprob = image_step(branches, grammar, sampler, decoding, pending), 0.0
+        else:
+            hidden = branches.extend(pending, image=image)
+            token, logprob = _choose(branches, sampler, decoding, hidden, choice, phase)
+            chosen = [token]
+        for token in chosen:
+            grammar.advance(token)
+            yield Token(token, phase, logprob)
         if token in ends:
             return
+        pending = [token]
+        image = grammar.phase is not Phase.TEXT
 
 
 @torch.inference_mode()

@@ -30,7 +30,7 @@ class Sampling:
 
 
 def guide(logits: Tensor, scale: float, image_scale: float = 1.0) -> Tensor:
-    """Classifier-free guidance of logits [2, V] or [3, V]: rows c, u and n.
+    """Classifier-free guidance of logits [2, ..., V] or [3, ..., V]: rows c, u and n.
 
     c is the whole sequence, u the one without words, n the one without words and pictures.
     Two rows: u + scale (c - u). Three: n + image_scale (u - n) + scale (c - u).
@@ -52,21 +52,35 @@ class Sampler:
         self._generator = torch.Generator(device).manual_seed(seed)
 
     def pick(self, logits: Tensor, sampling: Sampling) -> Tensor:
-        """Index, as a tensor without dimensions, into logits [V] float32; -inf is never picked.
+        """Index, as a tensor without dimensions, into logits [V] float32; -inf is never picked."""
+        return choose(logits, sampling, self.noise(logits, sampling))
 
-        Order: temperature, top-k, top-p, chance.
-        """
+    def noise(self, like: Tensor, sampling: Sampling) -> Tensor | None:
+        """The chance [V] that the next choice among as many ids takes; None: it takes none."""
         if sampling.temperature == 0 or sampling.top_k == 1:
-            return logits.argmax()
-        noise = torch.empty_like(logits).exponential_(generator=self._generator)
-        noise = noise.clamp_(min=_LEAST).log_()
-        scores = logits / sampling.temperature
-        if not 0 < sampling.top_k < len(scores) and sampling.top_p >= 1:
-            return (scores - noise).argmax()
-        kept = min(sampling.top_k or len(scores), len(scores))
-        scores, ids = scores.topk(kept)
-        if sampling.top_p < 1:
-            chance = scores.softmax(dim=0)
-            # a token stays when those above it do not exceed top_p yet; the first always stays
-            scores = scores.masked_fill(chance.cumsum(0) - chance > sampling.top_p, -torch.inf)
-        return ids[(scores - noise[ids]).argmax()]
+            return None
+        noise = torch.empty_like(like).exponential_(generator=self._generator)
+        return noise.clamp_(min=_LEAST).log_()
+
+
+def choose(logits: Tensor, sampling: Sampling, noise: Tensor | None) -> Tensor:
+    """Indices [...] into logits [..., V], with noise of that shape from Sampler.noise.
+
+    Order: temperature, top-k, top-p, chance. As published, tokens as likely as the last of the
+    top-k stay, and top-p counts them.
+    """
+    if noise is None:
+        return logits.argmax(dim=-1)
+    scores = logits / sampling.temperature
+    if 0 < sampling.top_k < scores.shape[-1]:
+        least = scores.topk(sampling.top_k).values[..., -1:]
+        scores = scores.masked_fill(scores < least, -torch.inf)
+    if sampling.top_p >= 1:
+        return (scores - noise).argmax(dim=-1)
+    scores, ids = scores.sort(dim=-1, descending=True)
+    chance = scores.softmax(dim=-1)
+    # a token stays when those above it do not exceed top_p yet; the first always stays
+    late = chance.cumsum(dim=-1) - chance > sampling.top_p
+    scores = scores.masked_fill(late, -torch.inf)
+    best = (scores - noise.gather(-1, ids)).argmax(dim=-1, keepdim=True)
+    return ids.gather(-1, best).squeeze(-1)

@@ -11,6 +11,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import replace
 
 from emu_planner.goal.feed import CameraFeed, FreshFrames, Moment
+from emu_planner.goal.patience import Patience
 from emu_planner.goal.states import (
     Decision,
     Ending,
@@ -78,6 +79,7 @@ class PlanGoal:
         self._after: Mapping[str, Moment] = {}
         self._offered: int | None = None
         self._reviewed = False
+        self._made = 0  # whole steps so far, those made again included
         self._again = 0  # steps that a reviewer wanted made again
         self._seed: int | None = None
         self._stamp_s = 0.0
@@ -220,6 +222,17 @@ class PlanGoal:
                 )
 
     def _generate(self, max_subgoals: int, take: Callable[[int], None]) -> FinishReason | None:
+        """Ask the planner, again while a lost link may come back and no step of this call is whole."""
+        patience = Patience(self._limits.reconnect_patience_s, self._rest)
+        while True:
+            before = self._made
+            try:
+                return self._ask(max_subgoals, take)
+            except PlanError as error:
+                if self._made > before or not patience.bears(error, self._listener.link_lost):
+                    raise
+
+    def _ask(self, max_subgoals: int, take: Callable[[int], None]) -> FinishReason | None:
         """One call of the planner; `take` gets each step's index. None: the goal ended meanwhile."""
         generation = replace(self.request.task.generation, max_subgoals=max_subgoals)
         if self._again:
@@ -261,6 +274,11 @@ class PlanGoal:
                     return event.reason
         raise PlanError(ErrorCode.INTERNAL, "the planner's stream ended without PlanComplete")
 
+    def _rest(self, seconds: float) -> bool:
+        """Sleep; True when the goal ended meanwhile."""
+        with self._changed:
+            return self._changed.wait_for(lambda: self.has_ended, seconds)
+
     def _finish(self, finish: FinishReason | None) -> None:
         if finish is FinishReason.TIMEOUT:
             message = "the planner's time ran out between two steps"
@@ -290,6 +308,7 @@ class PlanGoal:
             state = StepState.PENDING_REVIEW if waits else StepState.APPROVED
             made = PlannedStep(step, self._epoch, state, self._stamp_s, self._now_s())
             self._steps[step.index] = made
+            self._made += 1
             self._listener.step_made(self.view(), made)
             self._listener.plan_changed(self.view())
 

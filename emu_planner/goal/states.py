@@ -76,6 +76,8 @@ class GoalLimits:
     review_timeout_s: float
     # failed or expired steps in a row that end a closed-loop goal
     max_failures: int
+    # how long a lost link is waited for before a goal ends; 0: not at all
+    reconnect_patience_s: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -168,6 +170,9 @@ class Listener(Protocol):
 
     def progressed(self, plan: PlanView, feedback: Feedback) -> None:
         """The work moved on."""
+
+    def link_lost(self, error: ErrorCode) -> None:
+        """The planner is away for this reason; the goal will ask again."""
 
     def ended(self, result: Result) -> None:
         """The goal has its result; nothing follows."""

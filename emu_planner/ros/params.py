@@ -69,6 +69,13 @@ class PlannerParams:
         default=False, description="Configure and activate at start, without a lifecycle manager"
     )
     connect_timeout: float = _param(3.0, "Longest wait for the service to answer, s", 0.1, 60.0)
+    reconnect_patience: float = _param(
+        0.0,
+        "How long a goal waits for a service that went away, loads its model or is full, and then asks "
+        "again, s; 0: the goal ends at once",
+        0.0,
+        3600.0,
+    )
     observation_timeout: float = _param(
         3.0, "Longest wait for a fresh picture of every camera before planning, s", 0.01, 600.0
     )

@@ -332,6 +332,7 @@ def _limits(params: PlannerParams) -> GoalLimits:
         subgoal_validity_s=params.subgoal_validity,
         review_timeout_s=params.review_timeout,
         max_failures=params.max_failures,
+        reconnect_patience_s=params.reconnect_patience,
     )
 
 

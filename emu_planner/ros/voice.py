@@ -131,6 +131,10 @@ class GoalVoice:
         else:
             self._board.note_link(PlannerStatus.LINK_READY, feedback.queue_position)
 
+    def link_lost(self, error: ErrorCode) -> None:
+        """The link is away while the goal waits for it."""
+        self._board.note_link(_LINK_OF_ERROR.get(error, PlannerStatus.LINK_DEGRADED))
+
     def ended(self, result: Result) -> None:
         """The link as this goal found it, and the action's result."""
         if result.error in _LINK_OF_ERROR:

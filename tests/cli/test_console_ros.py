@@ -138,12 +138,13 @@ def test_a_page_that_comes_late_sees_the_plan_with_its_pictures(desk: Desk):
     late = desk.pending()
     assert (late.words, late.epoch, late.keyframe) == (step.words, step.epoch, step.keyframe)
     assert step.before
-    assert not late.before, "what it has not seen it does not show"
     desk.robot.stop("Anna")
     desk.until(lambda s: s.ending)
 
 
 def test_a_node_that_died_is_said_and_comes_back_by_itself(desk: Desk):
+    desk.ask("do it")
+    desk.pending()
     stop_process(desk.node)
     trouble = desk.until(lambda s: "silent" in s.trouble)
     with pytest.raises(Refused):
@@ -152,6 +153,7 @@ def test_a_node_that_died_is_said_and_comes_back_by_itself(desk: Desk):
         desk.robot.hold("Anna")
     assert not desk.robot.snapshot().hold, trouble
     desk.node = desk.rig.start_node("tests.ros.scripted")
-    desk.until(lambda s: not s.trouble)
+    lost = desk.until(lambda s: not s.trouble and s.ending)
+    assert (lost.ending, "anew" in lost.message) == (Ending.FAILED, True)
     desk.ask("do it")
-    desk.pending()
+    assert desk.pending()

@@ -6,8 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from emu_planner.engine import generator as module
-from emu_planner.engine import picture
+from emu_planner.engine import picture, raster
 from emu_planner.engine.config import PlannerConfig
 from emu_planner.engine.generator import Generator
 from emu_planner.engine.parts import GlobalThought, ImageThought, Picture, Progress, Words
@@ -163,20 +162,32 @@ def test_two_answers_at_once_do_not_meet(generator):
     assert [list(side) for side in zip(*together, strict=True)] == alone
 
 
+@pytest.mark.parametrize("scale", [1.0, 2.0])
+def test_the_jacobi_decoder_gives_the_same_parts(folder, generator, scale):
+    settings = replace(HOT, text_top_k=1, image_temperature=1.0, classifier_free_guidance=scale)
+    settings = replace(settings, unconditional_type="no_text_img_cfg", image_cfg_scale=scale)
+    request = Request("story", PROMPT, (SQUARE,), replace(settings, aspect_ratio="6*7"))
+    found = []
+    for decoder in ("raster", "jacobi"):
+        loaded = Generator.load(folder, decoder=decoder)
+        found.append([part for part in loaded.generate(request, seed=3) if not isinstance(part, Progress)])
+    assert len(grids_of(found[0])) > 0
+    assert found[0] == found[1]
+
+
 # ---- what the model is given -------------------------------------------------------------------
 
 
 @pytest.fixture
-def seen(monkeypatch):
+def seen(generator, monkeypatch):
     """What the decoder is called with; the model then draws one picture at once, and ends."""
     calls = []
-    real = module.generate
 
     def spy(branches, grammar, sampler, decoding, prompt, **more):
         calls.append({"branches": branches, "decoding": decoding, "prompt": prompt, "asked": grammar.size})
-        return real(branches, grammar, sampler, decoding, prompt, **more)
+        return raster.generate(branches, grammar, sampler, decoding, prompt, **more)
 
-    monkeypatch.setattr(module, "generate", spy)
+    monkeypatch.setattr(generator, "_decode", spy)
     return calls
 
 
@@ -233,9 +244,9 @@ def test_settings_reach_the_decoder(drawer, seen):
 
 def test_without_settings_those_of_the_task_hold(drawer, seen):
     small = replace(SETTINGS["howto"], aspect_ratio="1*2", image_area=2048)
-    Generator(
-        drawer._model, drawer._vision, drawer.tokenizer, settings={**SETTINGS, "howto": small}
-    ).generate(Request("howto", "boil an egg"))
+    parts = drawer._model, drawer._vision, drawer.tokenizer
+    generator = Generator(*parts, settings={**SETTINGS, "howto": small}, decode=drawer._decode)
+    list(generator.generate(Request("howto", "boil an egg")))
     assert seen[0]["decoding"].text == Sampling(0.7, 200, 0.8)
     assert seen[0]["asked"] == (1, 2)
 

@@ -78,7 +78,8 @@ def test_no_attention_path_leaves_out_the_norms_of_queries_and_keys(model, new):
 
     With queries normalised to zero all scores are equal, so the query projection cannot matter.
     """
-    ids = torch.arange(40)[None]
+    total = new + 20
+    ids = torch.arange(total)[None]
 
     def last(query_weights):
         plain = Transformer(model.config)
@@ -86,9 +87,9 @@ def test_no_attention_path_leaves_out_the_norms_of_queries_and_keys(model, new):
         for layer in plain.model.layers:
             layer.self_attn.q_norm.weight.zero_()
             layer.self_attn.q_proj.weight.copy_(query_weights)
-        cache = StaticCache(model.config, rows=1, capacity=40)
-        plain.hidden(ids[:, :-new], cache=cache.append([0], 40 - new))
-        return plain.hidden(ids[:, -new:], cache=cache.append([0], new), position=40 - new)
+        cache = StaticCache(model.config, rows=1, capacity=total)
+        plain.hidden(ids[:, :20], cache=cache.append([0], 20))
+        return plain.hidden(ids[:, 20:], cache=cache.append([0], new), position=20)
 
     shape = model.model.layers[0].self_attn.q_proj.weight.shape
     assert torch.equal(last(torch.ones(shape)), last(torch.randn(shape)))
@@ -126,7 +127,10 @@ def test_the_weight_of_the_reference_images_reaches_the_guidance(generator):
     ids=["several", "one, sizes free"],
 )
 def test_sizes_that_may_differ_are_the_models_choice(generator, changes, images):
-    """There the last reference image's size is parsed from the prompt and then forced."""
+    """There the last reference image's size is parsed from the prompt and then forced.
+
+    So is the size of the first generated image; see test_generator.py for those after it.
+    """
     grid = grid_of(generator, images, aspect_ratio="auto", max_new_tokens=300, **changes)
     assert grid.shape == (10, 10)
 

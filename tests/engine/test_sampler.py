@@ -47,6 +47,14 @@ def test_a_token_at_exactly_top_p_keeps_the_next_one_as_published():
     assert set(draw(Sampling(top_p=0.49), 200, logits=torch.zeros(2)).tolist()) == {0}
 
 
+def test_tokens_as_likely_as_the_last_of_the_top_k_stay_as_published():
+    tied = torch.tensor([2.0, 1.0, 1.0, 1.0, 0.0])
+    for top_p in (1.0, 0.99):
+        assert set(draw(Sampling(top_k=2, top_p=top_p), 300, logits=tied).tolist()) == {0, 1, 2, 3}
+    # the first takes 0.475 of the four that stay, of two it would take 0.73
+    assert set(draw(Sampling(top_k=2, top_p=0.5), 300, logits=tied).tolist()) > {0}
+
+
 def test_greedy_takes_the_most_likely_and_no_chance():
     assert set(draw(Sampling(temperature=0.0), 20).tolist()) == {0}
     assert set(draw(Sampling(top_k=1), 20).tolist()) == {0}

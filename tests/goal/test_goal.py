@@ -58,6 +58,7 @@ class Diary:
     """A Listener that remembers, and can be waited on."""
 
     offers: list[PlannedStep] = field(default_factory=list)
+    losses: list[ErrorCode] = field(default_factory=list)
     made: list[PlannedStep] = field(default_factory=list)
     feedback: list[Feedback] = field(default_factory=list)
     results: list[Result] = field(default_factory=list)
@@ -71,6 +72,9 @@ class Diary:
 
     def step_offered(self, plan: PlanView, offered: PlannedStep) -> None:
         self._add(self.offers, offered)
+
+    def link_lost(self, error: ErrorCode) -> None:
+        self.losses.append(error)
 
     def progressed(self, plan: PlanView, feedback: Feedback) -> None:
         self._add(self.feedback, feedback)

@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from emu_planner.model.transformer import Transformer, TransformerConfig, attend, attend_short
+from emu_planner.model.transformer import Transformer, TransformerConfig, attend, attend_short, mask_scores
 from tests import golden
 
 
@@ -75,7 +75,9 @@ def test_short_attention_is_attention():
     k, v = (torch.randn(2, 2, 40, 16, generator=generator) for _ in range(2))
     for new in (1, 5):
         q = torch.randn(2, 6, new, 16, generator=generator)
-        assert (attend_short(q, k, v) - attend(q, k, v, None)).abs().max() < 1e-5
+        seen = torch.ones(1, 1, new, 40, dtype=torch.bool).tril(40 - new)
+        mask = mask_scores(None, new, 40, q.device)
+        assert (attend_short(q, k, v, mask) - attend(q, k, v, seen)).abs().max() < 1e-5
 
 
 @torch.inference_mode()

@@ -11,7 +11,7 @@ from emu_planner_msgs.action import PlanTask
 from emu_planner_msgs.msg import PlannerStatus
 from emu_planner_msgs.srv import GetServerInfo
 
-from tests.ros.rig import ABORTED, OK, free_port, running_rig, stop_process, until
+from tests.ros.rig import ABORTED, CANCELED, OK, free_port, running_rig, stop_process, until
 
 pytestmark = pytest.mark.ros
 
@@ -47,3 +47,28 @@ def test_a_killed_service_ends_the_goal_and_the_next_one_works_after_it_is_back(
         rig.start_service(port)
         assert rig.goal("back again").result()[0] == OK
         assert node.poll() is None, "the same node"
+
+
+def test_a_patient_goal_outlives_its_service():
+    with running_rig(86) as rig:
+        port = free_port()
+        service = rig.start_service(port)
+        rig.start_camera()
+        rig.start_node(server=f"127.0.0.1:{port}", reconnect_patience=60.0)
+        run = rig.goal("count slowly", max_subgoals=1)
+        until(lambda: run.saw(PlanTask.Feedback.PHASE_GENERATING_KEYFRAME), "a plan in work")
+        stop_process(service, signal.SIGKILL)
+        rig.status(lambda s: s.link != PlannerStatus.LINK_READY)
+        rig.start_service(port)
+        status, result = run.result()
+        assert (status, result.error_code, len(result.plan.subgoals)) == (OK, PlanTask.Result.NONE, 1)
+
+
+def test_a_patient_goal_can_be_cancelled_while_it_waits():
+    with running_rig(88) as rig:
+        rig.start_camera()
+        rig.start_node(server=f"127.0.0.1:{free_port()}", reconnect_patience=600.0, connect_timeout=0.2)
+        run = rig.goal("nobody")
+        until(lambda: len(run.feedback) > 2, "the goal to wait")
+        run.cancel()
+        assert run.result()[0] == CANCELED

@@ -1,0 +1,54 @@
+"""The files for operators name options and metrics that exist."""
+
+import argparse
+import configparser
+import json
+import re
+import shlex
+from pathlib import Path
+
+import yaml
+
+from emu_planner.cli import serve
+from emu_planner.plan import Generation, Still, Task, collect
+from emu_planner.service.config import ServiceConfig
+from emu_planner.service.metrics import Metrics
+from emu_planner.service.session import ServiceState
+from emu_planner.service.slots import RunSlots
+from tests.fakes import FakePlanner, fake_observation
+
+DEPLOY = Path(__file__).parents[2] / "deploy"
+
+
+def test_the_unit_starts_the_service_with_options_that_it_has():
+    unit = configparser.ConfigParser(interpolation=None, strict=False)
+    unit.optionxform = str  # type: ignore[assignment]
+    unit.read_string((DEPLOY / "emu-planner.service").read_text().replace("\\\n", " "))
+    program, command, *options = shlex.split(unit["Service"]["ExecStart"])
+    assert (Path(program).name, command) == ("emu-planner", "serve")
+    parser = argparse.ArgumentParser()
+    serve.add_arguments(parser)
+    given = parser.parse_args(options)
+    port = yaml.safe_load((DEPLOY / "prometheus.yml").read_text())["scrape_configs"][0]
+    assert port["static_configs"][0]["targets"] == [f"127.0.0.1:{given.metrics_port}"]
+
+
+def test_every_metric_of_the_dashboard_is_shown_by_the_service():
+    metrics = Metrics()
+    metrics.watch(ServiceState(ServiceConfig(), RunSlots(1)))
+    task = Task("stack the blocks", Generation(seed=1))
+    collect("", metrics.measured(FakePlanner()).plan(task, Still(fake_observation())))
+    shown = {sample.name for family in metrics.registry.collect() for sample in family.samples}
+    board = json.loads((DEPLOY / "grafana.json").read_text())
+    asked = {
+        name
+        for panel in board["panels"]
+        for target in panel["targets"]
+        for name in re.findall(r"emu_planner_\w+", target["expr"])
+    }
+    assert asked
+    assert asked <= shown
+    # and nothing that the service shows is left out, but what belongs to a histogram
+    assert {name for name in shown if not name.endswith(("_created", "_sum", "_count"))} - asked == {
+        "emu_planner_steps_total"
+    }
