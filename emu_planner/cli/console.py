@@ -52,6 +52,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--sessions", type=Path, default=Path("out/sessions"), metavar="DIR", help="default: out/sessions"
     )
+    parser.add_argument(
+        "--picture-rate",
+        type=float,
+        default=8.0,
+        metavar="HZ",
+        help="pictures a second of each camera, shown and recorded (default: %(default)g)",
+    )
     parser.add_argument("--no-record", action="store_true", help="keep no sessions")
     web = parser.add_argument_group("the page, and who may open it (docs/console.md)")
     web.add_argument("--host", default="127.0.0.1", help="address to listen on (default: %(default)s)")
@@ -104,7 +111,7 @@ def _run(args: argparse.Namespace, web: "WebConfig") -> int:
     sessions = None if args.no_record else args.sessions
     with _demo(args) if args.demo else _ros(args) as robot:
         recorder = None if sessions is None else SessionRecorder(sessions)
-        hub = Hub(robot, recorder)
+        hub = Hub(robot, recorder, args.picture_rate)
         try:
             print(address, flush=True)
             serve(web, hub, sessions)
@@ -119,6 +126,8 @@ def _check_arguments(args: argparse.Namespace) -> None:
         raise ValueError("--server is for --demo; a robot on ROS has its own service")
     if (args.tls_certificate is None) != (args.tls_key is None):
         raise ValueError("--tls-certificate and --tls-key go together; give both or neither")
+    if not 0 < args.picture_rate <= 60:
+        raise ValueError(f"--picture-rate is {args.picture_rate:g}; expected above 0, at most 60")
     if args.seed < 0:
         raise ValueError(f"seed {args.seed} is negative; expected 0 or more")
     open_to_all = args.tokens is None or args.tls_certificate is None

@@ -1,7 +1,8 @@
 """Sessions on disk: a folder for each plan, one JSON line for each thing that was shown.
 
     20261125-101500-3f2a91c4/
-        session.jsonl          {"format": 1, ...}, then {"t": s since 1970, "snapshot": ..., "frames": ...}
+        session.jsonl          {"format": 1, ...}, then {"t": s since 1970, "snapshot": ..., "frames": ...};
+                               without "snapshot" where only the cameras' pictures changed
         pictures/<key>.jpg     each picture once, named by the hash of its bytes
 
 A line is appended by one write, after the pictures that it names have been put in place by a
@@ -74,7 +75,10 @@ class SessionRecorder:
             self._ended_s = now_s
         if only_frames and self._ended_s is not None and now_s > self._ended_s + _AFTERWARDS_S:
             return
-        self._append({"t": round(now_s, 3), **self._described(look)})
+        line: dict[str, Any] = {"t": round(now_s, 3), "frames": self._stored(look.frames)}
+        if not only_frames:
+            line["snapshot"] = self._described(snapshot)
+        self._append(line)
         if not only_frames and self._file is not None:
             os.fdatasync(self._file)
 
@@ -102,11 +106,11 @@ class SessionRecorder:
         if written != len(data):
             raise OSError(f"only {written} of {len(data)} bytes were written; is the disk full?")
 
-    def _described(self, look: Look) -> dict[str, Any]:
-        plain = asdict(look.snapshot, dict_factory=_plain)
-        for step, shown in zip(plain["steps"], look.snapshot.steps, strict=True):
+    def _described(self, snapshot: Snapshot) -> dict[str, Any]:
+        plain = asdict(snapshot, dict_factory=_plain)
+        for step, shown in zip(plain["steps"], snapshot.steps, strict=True):
             step["before"], step["keyframe"] = self._stored(shown.before), self._stored(shown.keyframe)
-        return {"snapshot": plain, "frames": self._stored(look.frames)}
+        return plain
 
     def _stored(self, views: Views) -> list[list[str]]:
         return [[name, self._store(picture)] for name, picture in views]
@@ -156,15 +160,13 @@ def read_session(path: Path) -> list[Moment]:
     file = path / FILE if path.is_dir() else path
     pictures: dict[str, Picture] = {}
     moments: list[Moment] = []
-    snapshots: dict[str, Snapshot] = {}
+    snapshot: Snapshot | None = None
     for number, line in _lines(file):
         try:
-            # equal snapshots are the same object, as they were when they were shown
-            text = json.dumps(line["snapshot"])
-            if text not in snapshots:
-                snapshots[text] = _snapshot(line["snapshot"], file.parent, pictures)
+            if snapshot is None or "snapshot" in line:
+                snapshot = _snapshot(line["snapshot"], file.parent, pictures)
             frames = _views(line["frames"], file.parent, pictures)
-            moments.append(Moment(float(line["t"]), Look(snapshots[text], frames, len(moments))))
+            moments.append(Moment(float(line["t"]), Look(snapshot, frames, len(moments))))
         except (KeyError, TypeError, ValueError, OSError) as error:
             raise RecordingError(f"{file} line {number} cannot be shown: {error!r}") from error
     if not moments:
@@ -177,10 +179,9 @@ def list_sessions(root: Path) -> list[Summary]:
     found = []
     for folder in sorted(root.glob(f"*/{FILE}"), reverse=True):
         try:
-            first, last = _ends(folder)
+            first, last, shown = _ends(folder)
         except (RecordingError, OSError, ValueError, KeyError):
             continue
-        shown = last["snapshot"]
         ending = Ending(shown["ending"]) if shown["ending"] else None
         begun_s = float(first["begun_s"])
         found.append(
@@ -218,20 +219,23 @@ def _lines(file: Path) -> Iterator[tuple[int, dict[str, Any]]]:
         raise RecordingError(f"{file} holds no whole line")
 
 
-def _ends(file: Path) -> tuple[dict[str, Any], dict[str, Any]]:
-    """First and last whole line, without reading what is between."""
+def _ends(file: Path) -> tuple[dict[str, Any], dict[str, Any], dict[str, Any]]:
+    """First and last whole line, and the last snapshot, without reading all that is between."""
     with file.open("rb") as stream:
         first = json.loads(stream.readline())
         size, reach = file.stat().st_size, 1 << 16
         while True:
             stream.seek(max(0, size - reach))
             lines = stream.read().split(b"\n")[:-1]
-            if len(lines) > 1 or reach >= size:
+            # the first of them may be cut, unless everything was read
+            whole = lines if reach >= size else lines[1:]
+            told = next((line for line in reversed(whole) if b'"snapshot":' in line), None)
+            if told is not None or reach >= size:
                 break
             reach *= 4
-    if first.get("format") != _FORMAT or not lines:
+    if first.get("format") != _FORMAT or told is None:
         raise RecordingError(f"{file} is no session of format {_FORMAT}")
-    return first, json.loads(lines[-1])
+    return first, json.loads(whole[-1]), json.loads(told)["snapshot"]
 
 
 def _plain(pairs: list[tuple[str, Any]]) -> dict[str, Any]:

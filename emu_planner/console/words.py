@@ -44,6 +44,11 @@ ENDINGS = {
     Ending.REVIEW_REJECTED: "The plan was rejected",
     Ending.OUTCOME_FAILED: "The robot could not go on",
 }
+# the same once the plan has ended
+_AFTERWARDS = {
+    StepState.PENDING_REVIEW: "nobody decided before the plan ended",
+    StepState.APPROVED: "never started",
+}
 _DECISIONS = {
     "approve": "approved",
     "edit": "edited",
@@ -96,8 +101,8 @@ def main_words(snapshot: Snapshot) -> str:
 def step_meta(step: StepView, *, plan_ended: bool) -> str:
     """State of a step, who decided, and what the executor said."""
     words = STATES[step.state]
-    if plan_ended and step.state is StepState.PENDING_REVIEW:
-        words = "nobody decided before the plan ended"
+    if plan_ended:
+        words = _AFTERWARDS.get(step.state, words)
     if step.state is StepState.EXPIRED and step.detail == "to be made again":
         words = ""
     by = f"{_DECISIONS[step.decision]} by {step.decided_by}" if step.decided_by else ""

@@ -27,6 +27,8 @@ def test_without_the_page_it_says_what_to_install(monkeypatch, capsys):
         (["--robot", "arm", "--server", "127.0.0.1:1"], "--server is for --demo"),
         (["--demo", "--tls-key", "k"], "go together"),
         (["--demo", "--seed", "-1"], "negative"),
+        (["--demo", "--picture-rate", "0"], "--picture-rate"),
+        (["--demo", "--scene", "opera"], "unknown family"),
         (["--demo", "--tokens", "/nowhere/tokens"], "cannot read the token file"),
         (["--replay", "/nowhere"], "cannot read"),
     ],

@@ -73,6 +73,8 @@ def test_pictures_of_an_idle_robot_do_not_pile_up_but_a_hold_is_kept(tmp_path: P
     held = look(90, ending=Ending.COMPLETE, hold="held by Ben", held_by="Ben")
     moments = read_session(record(tmp_path, look(), over, *idle, held))
     assert len(moments) == 2 + 3 + 1, "three seconds of pictures after the end"
+    assert [m.look.frames for m in moments[2:5]] == [one.frames for one in idle[:3]]
+    assert moments[4].look.snapshot == over.snapshot
     assert moments[-1].look.snapshot.held_by == "Ben"
 
 
@@ -134,6 +136,15 @@ def test_a_kill_in_the_middle_of_writing_loses_no_whole_line(tmp_path: Path):
     process.wait(20)
     moments = read_session(list_sessions(tmp_path)[0].folder)
     assert [int(m.look.snapshot.words) for m in moments[:said]] == list(range(1, said + 1))
+
+
+def test_the_history_finds_the_end_of_a_long_session(tmp_path: Path):
+    shown = look()
+    many = [Look(shown.snapshot, look(level % 250).frames) for level in range(1500)]
+    folder = record(tmp_path, shown, *many)
+    assert (folder / FILE).stat().st_size > 1 << 17, "longer than what is read at first"
+    (session,) = list_sessions(tmp_path)
+    assert (session.task, session.steps, session.seconds) == ("tidy up", 1, 1500.0)
 
 
 def test_the_lines_are_plain_json(tmp_path: Path):
