@@ -6,6 +6,7 @@ Here the page's room meets simulator, service and ROS; each is imported when it 
 import argparse
 import contextlib
 import importlib.util
+import signal
 import socket
 import sys
 from collections.abc import Iterator
@@ -106,10 +107,11 @@ def _run(args: argparse.Namespace, web: "WebConfig") -> int:
     if args.replay is not None:
         read_session(args.replay)  # its errors are for here, not for the page
         print(address, flush=True)
-        serve(web, None, None, args.replay)
+        with _until_stopped():
+            serve(web, None, None, args.replay)
         return 0
     sessions = None if args.no_record else args.sessions
-    with _demo(args) if args.demo else _ros(args) as robot:
+    with _until_stopped(), _demo(args) if args.demo else _ros(args) as robot:
         recorder = None if sessions is None else SessionRecorder(sessions)
         hub = Hub(robot, recorder, args.picture_rate)
         try:
@@ -118,6 +120,15 @@ def _run(args: argparse.Namespace, web: "WebConfig") -> int:
         finally:
             hub.close()
     return 0
+
+
+@contextlib.contextmanager
+def _until_stopped() -> Iterator[None]:
+    """SIGTERM, SIGHUP and Ctrl-C end what is inside in good order: the server passes them on."""
+    for number in (signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, signal.default_int_handler)
+    with contextlib.suppress(KeyboardInterrupt):
+        yield
 
 
 def _check_arguments(args: argparse.Namespace) -> None:

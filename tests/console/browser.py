@@ -102,6 +102,7 @@ def console(folder: Path, *arguments: str) -> Iterator[ConsoleProcess]:
         yield process
     finally:
         process.close()
+    assert process.process.returncode in (0, -signal.SIGKILL), "".join(process.said)
 
 
 @contextlib.contextmanager
