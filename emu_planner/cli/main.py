@@ -18,6 +18,7 @@ COMMANDS = {
     "tokens": "say who may call a service",
     "generate": "pictures and stories of words and pictures, from prompts",
     "view": "show stories: numbered files, a page, a video",
+    "console": "the operator's page: watch a robot, say what it shall do, review its plan step by step",
     "data": "write training episodes from the simulator, export and check them",
 }
 

@@ -15,8 +15,8 @@ from rclpy.node import Node
 from rclpy.parameter import Parameter
 from sensor_msgs.msg import CameraInfo, CompressedImage, Image
 
+from emu_planner.goal.feed import CameraFeed
 from emu_planner.ros import convert
-from emu_planner.ros.feed import CameraFeed
 from emu_planner.ros.outputs import NEWEST, Outputs
 from emu_planner.ros.params import CameraParams
 

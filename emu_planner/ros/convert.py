@@ -16,6 +16,18 @@ from numpy.typing import NDArray
 from sensor_msgs.msg import CameraInfo, CompressedImage, Image
 from unique_identifier_msgs.msg import UUID
 
+from emu_planner.goal.states import (
+    Decision,
+    Ending,
+    Feedback,
+    GoalRequest,
+    Phase,
+    PlannedStep,
+    PlanView,
+    Result,
+    Review,
+    StepState,
+)
 from emu_planner.plan import (
     ErrorCode,
     Frame,
@@ -28,18 +40,6 @@ from emu_planner.plan import (
     Task,
 )
 from emu_planner.ros.params import PlannerParams
-from emu_planner.ros.states import (
-    Decision,
-    Ending,
-    Feedback,
-    GoalRequest,
-    Phase,
-    PlannedStep,
-    PlanView,
-    Result,
-    Review,
-    StepState,
-)
 
 # encoding: bytes a pixel, and where red, green and blue are among them
 _RGB, _BGR, _GREY = slice(0, 3), slice(2, None, -1), [0, 0, 0]

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus, KeyValue
 from emu_planner_msgs.msg import PlannerStatus
 
-from emu_planner.ros.feed import CameraState
+from emu_planner.goal.feed import CameraState
 
 _LINKS = {
     PlannerStatus.LINK_DISCONNECTED: (DiagnosticStatus.WARN, "not connected, or not asked yet"),

@@ -13,8 +13,8 @@ from rclpy.node import Node
 from rclpy.qos import DurabilityPolicy, QoSProfile, ReliabilityPolicy
 from sensor_msgs.msg import CameraInfo, CompressedImage
 
+from emu_planner.goal.states import Feedback, PlannedStep, PlanView
 from emu_planner.ros import convert
-from emu_planner.ros.states import Feedback, PlannedStep, PlanView
 
 # newest only: a deeper queue hands a slow callback old pictures for ever
 NEWEST = QoSProfile(depth=1, reliability=ReliabilityPolicy.BEST_EFFORT)

@@ -23,16 +23,16 @@ from rclpy.lifecycle import LifecycleNode, LifecycleState, TransitionCallbackRet
 from rclpy.task import Future
 from std_srvs.srv import SetBool, Trigger
 
+from emu_planner.goal.feed import CameraFeed
+from emu_planner.goal.goal import PlanGoal
+from emu_planner.goal.health import HealthLimits
+from emu_planner.goal.states import Ending, GoalLimits, Result
 from emu_planner.plan import PlanError, Planner
 from emu_planner.ros import convert, services
 from emu_planner.ros.cameras import Cameras
 from emu_planner.ros.diagnostics import diagnose
-from emu_planner.ros.feed import CameraFeed
-from emu_planner.ros.goal import PlanGoal
-from emu_planner.ros.health import HealthLimits
 from emu_planner.ros.outputs import Outputs
 from emu_planner.ros.params import PlannerParams, declare_params
-from emu_planner.ros.states import Ending, GoalLimits, Result
 from emu_planner.ros.voice import GoalVoice, StatusBoard
 from emu_planner.wire.client import ClientConfig, RemotePlanner
 from emu_planner.wire.credentials import Credentials

@@ -6,11 +6,11 @@ Knows no topic and keeps nothing.
 from emu_planner_msgs.srv import GetPlan, GetServerInfo, ReportOutcome, ReviewSubgoal
 
 import emu_planner
+from emu_planner.goal.goal import PlanGoal
+from emu_planner.goal.states import StaleEpochError, WrongStateError
 from emu_planner.plan import PlanError, Planner
 from emu_planner.ros import convert
-from emu_planner.ros.goal import PlanGoal
 from emu_planner.ros.outputs import Outputs
-from emu_planner.ros.states import StaleEpochError, WrongStateError
 from emu_planner.wire.client import RemotePlanner
 
 _NO_PLAN = "no plan with that id is in work"

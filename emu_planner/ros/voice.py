@@ -11,11 +11,11 @@ from emu_planner_msgs.msg import PlannerStatus
 from rclpy.action.server import ServerGoalHandle
 from rclpy.task import Future
 
+from emu_planner.goal.feed import CameraFeed
+from emu_planner.goal.states import Ending, Feedback, Phase, PlannedStep, PlanView, Result
 from emu_planner.plan import ErrorCode
 from emu_planner.ros import convert
-from emu_planner.ros.feed import CameraFeed
 from emu_planner.ros.outputs import Outputs
-from emu_planner.ros.states import Ending, Feedback, Phase, PlannedStep, PlanView, Result
 
 _LINK_OF_ERROR = {
     ErrorCode.SERVER_UNAVAILABLE: PlannerStatus.LINK_DISCONNECTED,

@@ -13,10 +13,10 @@ from emu_planner_msgs.action import PlanTask
 from emu_planner_msgs.msg import Subgoal
 from sensor_msgs.msg import CameraInfo, CompressedImage, Image
 
+from emu_planner.goal.states import Ending, GoalRequest, PlannedStep, PlanView, Result, Review, StepState
 from emu_planner.plan import ErrorCode, Keyframe, PlanError, Step, Task
 from emu_planner.ros import convert
 from emu_planner.ros.params import CameraParams, PlannerParams
-from emu_planner.ros.states import Ending, GoalRequest, PlannedStep, PlanView, Result, Review, StepState
 
 pytestmark = pytest.mark.ros
 RNG = np.random.default_rng(1)

@@ -10,6 +10,24 @@ import time
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 
+from emu_planner.goal.feed import CameraFeed, FreshFrames, Moment
+from emu_planner.goal.patience import Patience
+from emu_planner.goal.states import (
+    Decision,
+    Ending,
+    Feedback,
+    GoalLimits,
+    GoalRequest,
+    Listener,
+    Phase,
+    PlannedStep,
+    PlanView,
+    Result,
+    Review,
+    StaleEpochError,
+    StepState,
+    WrongStateError,
+)
 from emu_planner.plan import (
     ErrorCode,
     FinishReason,
@@ -25,24 +43,6 @@ from emu_planner.plan import (
     Stop,
     TextDelta,
     Waiting,
-)
-from emu_planner.ros.feed import CameraFeed, FreshFrames, Moment
-from emu_planner.ros.patience import Patience
-from emu_planner.ros.states import (
-    Decision,
-    Ending,
-    Feedback,
-    GoalLimits,
-    GoalRequest,
-    Listener,
-    Phase,
-    PlannedStep,
-    PlanView,
-    Result,
-    Review,
-    StaleEpochError,
-    StepState,
-    WrongStateError,
 )
 
 _LONGEST_INSTRUCTION = 2000
@@ -79,6 +79,8 @@ class PlanGoal:
         self._after: Mapping[str, Moment] = {}
         self._offered: int | None = None
         self._reviewed = False
+        self._made = 0  # whole steps so far, those made again included
+        self._again = 0  # steps that a reviewer wanted made again
         self._seed: int | None = None
         self._stamp_s = 0.0
         self._feedback = Feedback(Phase.CONNECTING, self._epoch, 0, "", 0.0, 0, 0.0)
@@ -162,7 +164,7 @@ class PlanGoal:
                 case Decision.REJECT:
                     self._put(replace(made, state=StepState.REJECTED))
                 case Decision.REGENERATE:
-                    raise ValueError("REGENERATE is not offered; SKIP or EDIT the step instead")
+                    self._put(self._taken_back(made, text))
             self._reviewed = True
             if decision is Decision.REJECT:
                 who = reviewer or "the reviewer"
@@ -195,11 +197,14 @@ class PlanGoal:
                 self._finish(FinishReason.LENGTH)
                 return
             made: list[int] = []
+            before = self._again
             finish = self._generate(1, made.append)
             if not made:
                 self._finish(finish)
                 return
             self._settle(made[0])
+            if self._again > before:
+                continue
             state = self._await_outcome(made[0])
             outcome = _OUTCOME_OF.get(state)
             if outcome is not None:
@@ -220,16 +225,19 @@ class PlanGoal:
         """Ask the planner, again while a lost link may come back and no step of this call is whole."""
         patience = Patience(self._limits.reconnect_patience_s, self._rest)
         while True:
-            before = len(self._steps)
+            before = self._made
             try:
                 return self._ask(max_subgoals, take)
             except PlanError as error:
-                if len(self._steps) > before or not patience.bears(error, self._listener.link_lost):
+                if self._made > before or not patience.bears(error, self._listener.link_lost):
                     raise
 
     def _ask(self, max_subgoals: int, take: Callable[[int], None]) -> FinishReason | None:
         """One call of the planner; `take` gets each step's index. None: the goal ended meanwhile."""
         generation = replace(self.request.task.generation, max_subgoals=max_subgoals)
+        if self._again:
+            # the same seed would give the same step again
+            generation = replace(generation, seed=((self._seed or 0) + self._again) % 2**64)
         task = replace(self.request.task, generation=generation)
         with self._changed:
             if self.has_ended:
@@ -300,6 +308,7 @@ class PlanGoal:
             state = StepState.PENDING_REVIEW if waits else StepState.APPROVED
             made = PlannedStep(step, self._epoch, state, self._stamp_s, self._now_s())
             self._steps[step.index] = made
+            self._made += 1
             self._listener.step_made(self.view(), made)
             self._listener.plan_changed(self.view())
 
@@ -346,6 +355,16 @@ class PlanGoal:
             self._epoch = self._next_epoch()
             self._put(replace(offered, state=StepState.EXPIRED, epoch=self._epoch))
             self._listener.step_offered(self.view(), self._steps[self._offered])
+
+    def _taken_back(self, made: PlannedStep, hint: str) -> PlannedStep:
+        """The step, to be made again from a new picture and with another seed."""
+        if not self.request.closed_loop:
+            raise ValueError("REGENERATE needs a closed loop; SKIP or EDIT the step instead")
+        if hint.strip():
+            raise ValueError("REGENERATE takes no words, the planner has no place for them; EDIT the step")
+        self._again += 1
+        self._epoch = self._next_epoch()
+        return replace(made, state=StepState.EXPIRED, epoch=self._epoch, detail="to be made again")
 
     def _edited(self, made: PlannedStep, text: str) -> PlannedStep:
         self._epoch = self._next_epoch()

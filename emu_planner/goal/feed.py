@@ -9,8 +9,8 @@ import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from emu_planner.goal.health import CameraWatch, HealthLimits
 from emu_planner.plan import ErrorCode, Frame, Mailbox, Observation, PlanError, Stop
-from emu_planner.ros.health import CameraWatch, HealthLimits
 
 # how soon a wait for a picture notices that it was asked to stop, s
 _SLICE_S = 0.02

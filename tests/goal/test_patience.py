@@ -4,8 +4,8 @@ import random
 
 import pytest
 
+from emu_planner.goal.patience import Patience
 from emu_planner.plan import ErrorCode, PlanError
-from emu_planner.ros.patience import Patience
 
 LOST = PlanError(ErrorCode.SERVER_UNAVAILABLE, "gone", retryable=True)
 

@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
+from emu_planner.goal.health import CameraWatch, HealthLimits
 from emu_planner.plan import Frame
-from emu_planner.ros.health import CameraWatch, HealthLimits
 
 
 def frame(level: int, stamp_s: float = 0.0, size: tuple[int, int] = (64, 48)) -> Frame:

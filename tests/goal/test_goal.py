@@ -8,22 +8,9 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 import pytest
 
-from emu_planner.plan import (
-    ErrorCode,
-    Event,
-    FinishReason,
-    Frame,
-    Generation,
-    Outcome,
-    PlanComplete,
-    PlanError,
-    PlanStarted,
-    Stop,
-    Task,
-)
-from emu_planner.ros.feed import CameraFeed, FreshFrames, Moment
-from emu_planner.ros.goal import PlanGoal
-from emu_planner.ros.states import (
+from emu_planner.goal.feed import CameraFeed, FreshFrames, Moment
+from emu_planner.goal.goal import PlanGoal
+from emu_planner.goal.states import (
     Decision,
     Ending,
     Feedback,
@@ -37,6 +24,19 @@ from emu_planner.ros.states import (
     StaleEpochError,
     StepState,
     WrongStateError,
+)
+from emu_planner.plan import (
+    ErrorCode,
+    Event,
+    FinishReason,
+    Frame,
+    Generation,
+    Outcome,
+    PlanComplete,
+    PlanError,
+    PlanStarted,
+    Stop,
+    Task,
 )
 from tests.fakes import FakePlanner
 
@@ -204,6 +204,34 @@ def test_an_edited_step_is_what_the_history_tells():
     work.feed.put(picture(stamp_s=1000.0))
     work.diary.offer(2)
     assert work.goal._history[0].step.subgoal == "my words"
+
+
+def test_a_step_made_again_is_another_with_a_later_epoch():
+    work = Work(review=Review.EACH)
+    work.diary.wait(lambda: work.diary.made)
+    first = work.diary.made[0]
+    work.goal.review(first.epoch, 0, Decision.REGENERATE)
+    work.diary.wait(lambda: len(work.diary.made) == 2)
+    second = work.diary.made[1]
+    assert second.step.index == 0
+    assert second.epoch > first.epoch
+    assert second.step.subgoal != first.step.subgoal, "the fake says something else for another seed"
+    with pytest.raises(StaleEpochError):
+        work.goal.review(first.epoch, 0, Decision.APPROVE)
+    work.goal.review(second.epoch, 0, Decision.APPROVE)
+    assert work.diary.offer(1).step == second.step
+    work.goal.end(Ending.CANCELED)
+
+
+@pytest.mark.parametrize(("closed_loop", "hint"), [(False, ""), (True, "use the other hand")])
+def test_what_cannot_be_made_again_waits_on(closed_loop: bool, hint: str):
+    work = Work(review=Review.EACH, closed_loop=closed_loop)
+    work.diary.phase(Phase.WAITING_REVIEW)
+    made = work.diary.made[0]
+    with pytest.raises(ValueError, match="REGENERATE"):
+        work.goal.review(made.epoch, 0, Decision.REGENERATE, hint)
+    assert work.goal.view().steps[0].state is StepState.PENDING_REVIEW
+    work.goal.end(Ending.CANCELED)
 
 
 def test_a_review_that_never_comes():
