@@ -1,0 +1,116 @@
+"""Sessions of many threads on one model: continuous batching.
+
+    scheduler = Scheduler(model, SchedulerConfig(cells=16 * 2 * 4096))
+    tokens = scheduler.generate(scheduler.branches(capacity=4096), grammar, sampler, ...)
+
+`branches` and `generate` stand where Branches and raster.generate stand for a model of one's own, and
+give the same tokens. Each caller iterates them in a thread of its own; one thread of the scheduler
+computes, a pass at a time for all of them. That thread lives as long as there are sessions.
+
+Equal up to rounding: in a pass for many, products may be rounded otherwise than in a pass for one. In
+float32 that changes a token about once in a million. In bfloat16 logits are often so near to each
+other that it changes some: there a seed gives the same tokens only in the same company.
+"""
+
+import threading
+from collections.abc import Callable, Collection, Iterator, Sequence
+
+from emu_planner.engine.batcher import Batcher, SchedulerConfig
+from emu_planner.engine.grammar import Grammar
+from emu_planner.engine.raster import Decoding, Token
+from emu_planner.engine.sampler import Sampler
+from emu_planner.engine.session import Job, Session, SharedRows
+from emu_planner.engine.token_queue import TokenQueue
+from emu_planner.model.transformer import Transformer
+
+# While nothing can be computed, sessions are asked this often whether they shall stop, s.
+_POLL_S = 0.02
+
+
+class Scheduler:
+    """Shares a model between threads.
+
+    Args:
+        model: what computes.
+        config: memory and the division of a pass.
+
+    Raises:
+        ValueError: the memory asked for is not free.
+    """
+
+    def __init__(self, model: Transformer, config: SchedulerConfig) -> None:
+        self.batcher = Batcher(model, config)
+        self._lock = threading.Lock()
+        self._new: list[Session] = []
+        self._running = False  # whether the thread lives
+        self._signal = threading.Event()
+
+    def branches(
+        self,
+        *,
+        capacity: int,
+        unconditional: Sequence[int] | None = None,
+        imageless: Sequence[int] | None = None,
+        boi: int | None = None,
+    ) -> SharedRows:
+        """What Branches is for a model of one's own; memory is taken only while tokens are generated."""
+        return SharedRows(capacity, unconditional, imageless, boi)
+
+    def generate(
+        self,
+        branches: SharedRows,
+        grammar: Grammar,
+        sampler: Sampler,
+        decoding: Decoding,
+        prompt: Sequence[int],
+        *,
+        boi: int,
+        ends: Collection[int] = (),
+        stopped: Callable[[], bool] = lambda: False,
+    ) -> Iterator[Token]:
+        """As raster.generate. Passes run ahead of the reader, by config.queue_tokens at most.
+
+        `stopped` is asked in the scheduler's thread too. Closing the iterator ends the session.
+
+        Raises:
+            ContextFullError: as of raster.generate.
+            PlanError: RESOURCE_EXHAUSTED: such a session can never fit, or a pass did not.
+            RuntimeError: a pass failed.
+        """
+        self.batcher.check(branches)
+        job = Job(branches, grammar, sampler, decoding, list(prompt), boi, ends, stopped)
+        session = Session(job, TokenQueue(self.batcher.config.queue_tokens, self._signal.set))
+        self._submit(session)
+        try:
+            while not stopped() and (token := session.queue.take()) is not None:
+                yield token
+        finally:
+            session.abandoned = True
+            self._signal.set()
+
+    def _submit(self, session: Session) -> None:
+        with self._lock:
+            self._new.append(session)
+            if not self._running:
+                self._running = True
+                threading.Thread(target=self._work, name="emu-planner-engine", daemon=True).start()
+        self._signal.set()
+
+    def _work(self) -> None:
+        batcher = self.batcher
+        while True:
+            self._signal.clear()
+            with self._lock:
+                for session in self._new:
+                    batcher.add(session)
+                self._new.clear()
+                if not batcher.sessions:
+                    self._running = False
+                    return
+            try:
+                computed = batcher.step()
+            except Exception as error:  # a defect here: readers must not wait for ever
+                batcher.fail(error)
+                continue
+            if not computed:
+                self._signal.wait(_POLL_S)
