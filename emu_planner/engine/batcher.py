@@ -226,8 +226,11 @@ class Batcher:
 
 def _told(error: Exception, sessions: int) -> Exception:
     """What a reader hears of a pass that could not be made; each gets an error of its own."""
-    if isinstance(error, torch.OutOfMemoryError):
-        told: Exception = PlanError(
+    told: Exception
+    if isinstance(error, PlanError):
+        told = PlanError(error.code, error.message, retryable=error.retryable)
+    elif isinstance(error, torch.OutOfMemoryError):
+        told = PlanError(
             ErrorCode.RESOURCE_EXHAUSTED,
             f"a pass for {sessions} sessions did not fit in memory; plan again, or serve fewer at once",
             retryable=True,

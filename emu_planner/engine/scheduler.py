@@ -13,6 +13,7 @@ other that it changes some: there a seed gives the same tokens only in the same 
 """
 
 import threading
+import weakref
 from collections.abc import Callable, Collection, Iterator, Sequence
 
 from emu_planner.engine.batcher import Batcher, SchedulerConfig
@@ -22,9 +23,12 @@ from emu_planner.engine.sampler import Sampler
 from emu_planner.engine.session import Job, Session, SharedRows
 from emu_planner.engine.token_queue import TokenQueue
 from emu_planner.model.transformer import Transformer
+from emu_planner.plan import ErrorCode, PlanError
 
 # While nothing can be computed, sessions are asked this often whether they shall stop, s.
 _POLL_S = 0.02
+# The interpreter's end waits so long for the pass that runs: a thread must not be cut off inside one.
+_LAST_PASS_S = 60.0
 
 
 class Scheduler:
@@ -44,6 +48,8 @@ class Scheduler:
         self._new: list[Session] = []
         self._running = False  # whether the thread lives
         self._signal = threading.Event()
+        self._end = _End()
+        weakref.finalize(self, self._end.ask)
 
     def branches(
         self,
@@ -93,7 +99,9 @@ class Scheduler:
             self._new.append(session)
             if not self._running:
                 self._running = True
-                threading.Thread(target=self._work, name="emu-planner-engine", daemon=True).start()
+                thread = threading.Thread(target=self._work, name="emu-planner-engine", daemon=True)
+                self._end.thread = thread
+                thread.start()
         self._signal.set()
 
     def _work(self) -> None:
@@ -104,6 +112,8 @@ class Scheduler:
                 for session in self._new:
                     batcher.add(session)
                 self._new.clear()
+                if self._end.asked:
+                    batcher.fail(PlanError(ErrorCode.MODEL_NOT_READY, "the process ends", retryable=True))
                 if not batcher.sessions:
                     self._running = False
                     return
@@ -114,3 +124,17 @@ class Scheduler:
                 continue
             if not computed:
                 self._signal.wait(_POLL_S)
+
+
+class _End:
+    """How the end of the process ends the thread."""
+
+    def __init__(self) -> None:
+        self.asked = False
+        self.thread: threading.Thread | None = None
+
+    def ask(self) -> None:
+        """At the interpreter's end, or when nobody has the scheduler any more: end its thread."""
+        self.asked = True
+        if self.thread is not None and self.thread is not threading.current_thread():
+            self.thread.join(_LAST_PASS_S)
