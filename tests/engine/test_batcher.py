@@ -219,6 +219,20 @@ def test_a_long_prompt_does_not_stall_those_who_write(model):
     assert late.said() == alone(model, late.ask)
 
 
+def test_several_long_prompts_share_what_a_pass_has_for_prompts(model):
+    batcher = make(model, prompt_tokens=8, prefix_tokens=0)
+    prompt = (V.bos, *range(40), V.bss)
+    readers = [Reader(batcher, replace(LONG, prompt=prompt, seed=seed, tokens=3)) for seed in range(3)]
+    while not any(reader.tokens for reader in readers):
+        before = batcher.tokens
+        batcher.step()
+        assert batcher.tokens - before <= 8
+        for reader in readers:
+            reader.read()
+    run_to_the_end(batcher, readers)
+    assert [reader.said() for reader in readers] == [alone(model, reader.ask) for reader in readers]
+
+
 def test_a_small_pass_goes_round(model):
     batcher = make(model, cells=8 * CELLS, step_tokens=4, prompt_tokens=4)
     readers = [Reader(batcher, replace(GUIDED, seed=seed)) for seed in range(6)]
