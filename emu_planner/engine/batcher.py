@@ -138,10 +138,11 @@ class Batcher:
             if lease is None:
                 return
             self._running.append(self._waiting.popleft())
+            session.lease = lease
             prompts = session.row_prompts()
             self._unkept[session] = set(range(len(prompts)))
             for row, prompt in enumerate(prompts):
-                self.prefixes.restore(lease, row, prompt)
+                self.prefixes.restore(lease, row, prompt[: lease.capacity])
             session.begin(lease)
 
     def _fill_pass(self) -> dict[Session, Segment]:

@@ -80,14 +80,12 @@ class PackedPass:
 
     def attend(self, layer: int, q: Tensor, k: Tensor, v: Tensor) -> Tensor:
         """See PackedCache."""
-        vectors, elements, masks = self._bring(q.device)
+        vectors, of_keys, masks = self._bring(q.device)
         keys, values = self._arena.keys[layer], self._arena.values[layer]
         new_k, new_v = k[0].transpose(0, 1), v[0].transpose(0, 1)  # [N, K, D]
         values.view(-1, v.shape[3]).index_copy_(0, vectors, new_v.reshape(-1, v.shape[3]))
-        if keys.device.type == "cpu":  # each element apart: see Lease
-            keys.index_copy_(0, elements, new_k.reshape(-1))
-        else:
-            keys.view(-1, k.shape[3]).index_copy_(0, vectors, new_k.reshape(-1, k.shape[3]))
+        size = 1 if of_keys is self._elements else k.shape[3]
+        keys.view(-1, size).index_copy_(0, of_keys, new_k.reshape(-1, size))
         queries = q[0].transpose(0, 1)  # [N, H, D]
         out = torch.empty_like(queries, memory_format=torch.contiguous_format)
         for part, mask in zip(self._parts, masks, strict=True):
@@ -99,10 +97,13 @@ class PackedPass:
         return out.transpose(0, 1)[None]
 
     def _bring(self, device: torch.device) -> tuple[Tensor, Tensor, list[Tensor | None]]:
-        """Places and masks on a device, once for all of its layers."""
+        """Places of values and keys, and masks, on a device, once for all of its layers."""
         if device not in self._here:
             masks = [part.mask(device) for part in self._parts]
-            self._here[device] = (self._vectors.to(device), self._elements.to(device), masks)
+            vectors = self._vectors.to(device)
+            # on a CPU each element of a key is apart: see Lease
+            of_keys = self._elements if device.type == "cpu" else vectors
+            self._here[device] = (vectors, of_keys, masks)
         return self._here[device]
 
 

@@ -82,7 +82,7 @@ class Session:
         self.lease: Lease | None = None
         # set by its reader, who has gone
         self.abandoned = False
-        self._image = job.prompt[-1] == job.boi
+        self._image = self._unopened = job.prompt[-1] == job.boi
         # what the next choice follows, and the part of it that no pass has read yet
         self._pending = list(job.prompt[-1:] if self._image else job.prompt)
         # of each row, what it must read before its first token of an image
@@ -110,11 +110,9 @@ class Session:
         self.life.enter(State.PREFILL)
         for row, known in enumerate(lease.lengths):
             self._read[row] = known
-        if self._image:
-            self.job.grammar.advance(self.job.boi)
-            self.queue.put(self._force())
-        else:
+        if not self._image:
             del self._pending[: lease.lengths[0]]
+        self._open_image()
 
     def next_segment(self, limit: int) -> Segment:
         """What to read next, of at most `limit` tokens but one a row at least.
@@ -138,6 +136,7 @@ class Session:
         """A pass has read it; the decision that follows, or None: there is more to read before."""
         if not self._is_ready():
             self._read[segment.rows.start] += len(segment.tokens)
+            self._open_image()
             return None
         del self._pending[: len(segment.tokens)]
         if self._pending:
@@ -170,6 +169,13 @@ class Session:
         if not self.life.ended:
             self.life.enter(State.FAILED if error else State.CANCELLED)
         self.queue.close(error)
+
+    def _open_image(self) -> None:
+        """The prompt's own image begins, once all before its BOI is read."""
+        if self._unopened and self._read[0] >= len(self._prompts[0]):
+            self._unopened = False
+            self.job.grammar.advance(self.job.boi)
+            self.queue.put(self._force())
 
     def _force(self) -> list[Token]:
         """Take the tokens that must come now; the next pass reads them with the one before."""

@@ -388,6 +388,18 @@ def test_what_is_kept_is_bounded_and_the_oldest_goes(model):
     assert [cached(0), cached(0), cached(50), cached(100), cached(0)] == [0, 32, 0, 0, 0]
 
 
+def test_a_prompt_longer_than_its_session_fails_alone_though_its_beginning_is_known(model):
+    batcher = make(model, block_tokens=4, prefix_tokens=200)
+    prompt = (V.bos, *range(60), V.bss, V.boi)
+    run_to_the_end(batcher, [Reader(batcher, replace(LONG, prompt=prompt, tokens=1))])
+    short = Reader(batcher, replace(LONG, prompt=prompt, capacity=40))
+    other = Reader(batcher, LONG)
+    run_to_the_end(batcher, [short, other])
+    assert (short.said(), short.state) == ([FULL], State.FAILED)
+    assert other.said() == alone(model, LONG)
+    assert batcher.arena.free == batcher.arena.cells
+
+
 @pytest.mark.parametrize(
     "changes", [{"cells": 0}, {"step_tokens": 0}, {"queue_tokens": 0}, {"prefix_tokens": -1}]
 )
