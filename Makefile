@@ -93,7 +93,7 @@ $(STAMPS)/packages: $(STAMPS)/environment $(REQUIREMENTS)
 	@$(BIN)/python -c 'import pybullet; assert pybullet.isNumpyEnabled()' >/dev/null || \
 		$(PIP) --no-build-isolation --no-deps --no-cache-dir --force-reinstall --no-binary pybullet -r requirements/sim.txt
 	@$(PIP) $(if $(TORCH_INDEX),--extra-index-url $(TORCH_INDEX)) -r requirements/model.txt
-	@$(PIP) -r requirements/dev.txt -r requirements/ros.txt
+	@$(PIP) -r requirements/dev.txt -r requirements/ros.txt -r requirements/export.txt
 	@touch $@
 
 $(STAMPS)/messages: $(STAMPS)/packages $(MESSAGES) tools/build_messages.py

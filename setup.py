@@ -39,6 +39,7 @@ setup(
     ],
     install_requires=["setuptools"],
     extras_require={
+        "export": read_requirements("export"),
         "model": read_requirements("model"),
         "sim": read_requirements("sim"),
         "test": ["pytest", "pytest-timeout", "hypothesis"],

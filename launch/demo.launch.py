@@ -3,7 +3,7 @@
 The driver sends the task, lets the simulated arm carry the steps out, writes out/ and ends; with
 it everything ends.
 
-ros2 launch emu_planner demo.launch.py family:=stack seed:=1000000012
+ros2 launch emu_planner demo.launch.py family:=stack robot:=kuka seed:=1000000012
 """
 
 from launch import LaunchDescription
@@ -19,7 +19,7 @@ from launch.substitutions import LaunchConfiguration, PathJoinSubstitution
 from launch_ros.substitutions import ExecutableInPackage, FindPackageShare
 
 PACKAGE = "emu_planner"
-OF_SIM = ("namespace", "use_sim_time", "params_file", "log_level", "family", "seed")
+OF_SIM = ("namespace", "use_sim_time", "params_file", "log_level", "family", "robot", "seed")
 OF_PLANNER = (
     "namespace",
     "use_sim_time",
@@ -103,6 +103,7 @@ def arguments() -> list[DeclareLaunchArgument]:
         DeclareLaunchArgument(
             "family", default_value="stack", description="Task family of the scene; see sim/tasks"
         ),
+        DeclareLaunchArgument("robot", default_value="panda", description="Which robot acts; see sim/robots"),
         DeclareLaunchArgument(
             "seed", default_value="1000000007", description="Number that the scene is drawn from"
         ),

@@ -1,6 +1,6 @@
 """Start the simulated robot: a PyBullet scene whose cameras publish as a real robot's would.
 
-ros2 launch emu_planner sim.launch.py family:=stack seed:=1000000012
+ros2 launch emu_planner sim.launch.py family:=stack robot:=kuka seed:=1000000012
 """
 
 from launch import LaunchDescription
@@ -43,6 +43,7 @@ def arguments() -> list[DeclareLaunchArgument]:
         DeclareLaunchArgument(
             "family", default_value="stack", description="Task family of the scene; see sim/tasks"
         ),
+        DeclareLaunchArgument("robot", default_value="panda", description="Which robot acts; see sim/robots"),
         DeclareLaunchArgument(
             "seed", default_value="1000000007", description="Number that the scene is drawn from"
         ),
@@ -62,6 +63,7 @@ def sim_node() -> Node:
             {
                 "use_sim_time": ParameterValue(LaunchConfiguration("use_sim_time"), value_type=bool),
                 "family": ParameterValue(LaunchConfiguration("family"), value_type=str),
+                "robot": ParameterValue(LaunchConfiguration("robot"), value_type=str),
                 "seed": ParameterValue(LaunchConfiguration("seed"), value_type=int),
             },
         ],

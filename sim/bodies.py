@@ -26,12 +26,13 @@ def table(bullet: Bullet, rgb: tuple[float, float, float]) -> int:
 
 
 def item(bullet: Bullet, what: Item) -> int:
-    """A cube or a cylinder that can be moved."""
+    """A cube, a cylinder or a crate that can be moved."""
     rgba = (*COLOURS[what.colour], 1)
     half = what.size / 2
-    if what.kind == "block":
-        shape = bullet.createCollisionShape(pybullet.GEOM_BOX, halfExtents=[half] * 3)
-        paint = bullet.createVisualShape(pybullet.GEOM_BOX, halfExtents=[half] * 3, rgbaColor=rgba)
+    if what.kind in ("block", "crate"):
+        extents = [half, half, what.height / 2]
+        shape = bullet.createCollisionShape(pybullet.GEOM_BOX, halfExtents=extents)
+        paint = bullet.createVisualShape(pybullet.GEOM_BOX, halfExtents=extents, rgbaColor=rgba)
     else:
         shape = bullet.createCollisionShape(pybullet.GEOM_CYLINDER, radius=half, height=what.size)
         paint = bullet.createVisualShape(

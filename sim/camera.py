@@ -26,7 +26,7 @@ _NOMINAL = (
 
 @dataclass(frozen=True)
 class View:
-    """A pinhole camera that stands still. World frame: the robot's base, z up, metres."""
+    """A pinhole camera that stands still. World frame: see scene.py."""
 
     name: str
     eye: tuple[float, float, float]

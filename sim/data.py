@@ -1,11 +1,13 @@
 """Write and read interleaved episodes: instruction, picture, subgoal, picture, subgoal, ...
 
-    python -m sim.data --out DIR --episodes N --first-seed S --workers W
+    python -m sim.data --out DIR --episodes N --first-seed S --workers W --robot NAME|all \
+        --families all|NAME,...
 
 A shard is two files: shard-XXXXX.frames, the pictures as PNG one after the other, and
 shard-XXXXX.jsonl, one record a line with the offsets. The .jsonl appears last and whole, so a
 reader may begin while the writer works, and a writer that is started again goes on where it was.
-Shard k holds the seeds first + k * 50 onwards; families take turns by seed.
+Shard k holds the seeds first + k * 50 onwards; families take turns by seed, and robots by round of
+families.
 """
 
 import argparse
@@ -24,10 +26,11 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from sim import digest, robots
 from sim.episode import Episode, ImperfectError, record
 from sim.scene import Fact, Skill, training_seed
 from sim.state import SymbolicState
-from sim.tasks import FAMILIES, ROBOT
+from sim.tasks import FIRST, chosen, robots_for
 from sim.world import World
 
 SHARD_SEEDS = 50
@@ -110,17 +113,23 @@ def decode_png(data: bytes) -> NDArray[np.uint8]:
     return np.ascontiguousarray(image[:, :, ::-1]).astype(np.uint8, copy=False)
 
 
-def encode_png(rgb: NDArray[np.uint8]) -> bytes:
-    """[H, W, 3] uint8 RGB to PNG, fast rather than small."""
-    ok, data = cv2.imencode(".png", rgb[:, :, ::-1], [cv2.IMWRITE_PNG_COMPRESSION, 1])
+def encode_png(rgb: NDArray[np.uint8], effort: int = 1) -> bytes:
+    """[H, W, 3] uint8 RGB to PNG; effort 1 is fast, 9 small."""
+    ok, data = cv2.imencode(".png", rgb[:, :, ::-1], [cv2.IMWRITE_PNG_COMPRESSION, effort])
     if not ok:
         raise ValueError(f"OpenCV cannot write a PNG of shape {rgb.shape}")
     return data.tobytes()
 
 
-def family_of(seed: int) -> str:
-    """Which family a training seed draws: they take turns."""
-    return list(FAMILIES)[seed % len(FAMILIES)]
+def family_of(seed: int, families: tuple[str, ...] = FIRST) -> str:
+    """Which of these families a training seed draws: they take turns."""
+    return families[seed % len(families)]
+
+
+def robot_of(seed: int, names: tuple[str, ...], families: tuple[str, ...] = FIRST) -> str:
+    """Which of these robots acts in a training seed's scene: each does all its families in turn."""
+    able = [name for name in names if name in robots_for(family_of(seed, families))]
+    return able[seed // len(families) % len(able)]
 
 
 def write(
@@ -129,25 +138,43 @@ def write(
     episodes: int,
     first_seed: int = 0,
     workers: int = 1,
+    robot: str = robots.DEFAULT,
+    families: str = ",".join(FIRST),
     log: Callable[[str], None] = lambda _: None,
 ) -> dict[str, int]:
     """Write the episodes of `episodes` seeds, skipping shards that are there already.
+
+    Args:
+        robot: a robot's name, or "all": they take turns.
+        families: names with commas, groups, or "all": they take turns by seed.
 
     Returns:
         Counts: seeds, written and dropped (imperfect executions), over all shards.
 
     Raises:
-        ValueError: a seed belongs to the benchmark, or the folder holds another run.
+        ValueError: a seed belongs to the benchmark, no such robot or family, none of the robots can do
+            a family, or the folder holds another run.
     """
+    names, wanted = robots.chosen(robot), chosen(families)
+    if unable := [family for family in wanted if not set(names) & set(robots_for(family))]:
+        raise ValueError(
+            f"{robot} cannot do {', '.join(unable)}: leave them out, or take {robots_for(unable[0])}"
+        )
     training_seed(first_seed)
     training_seed(first_seed + episodes - 1)
     folder = Path(out)
     folder.mkdir(parents=True, exist_ok=True)
     jobs = [
-        (folder, index, range(start, min(start + SHARD_SEEDS, first_seed + episodes)))
+        (folder, index, (names, wanted), range(start, min(start + SHARD_SEEDS, first_seed + episodes)))
         for index, start in enumerate(range(first_seed, first_seed + episodes, SHARD_SEEDS))
     ]
-    _insist_on_same_run(folder, {"episodes": episodes, "first_seed": first_seed})
+    run: dict[str, int | str] = {
+        "episodes": episodes,
+        "first_seed": first_seed,
+        "robot": robot,
+        "families": ",".join(wanted),
+    }
+    _insist_on_same_run(folder, run)
     began, counts = time.monotonic(), {"seeds": 0, "written": 0, "dropped": 0}
     with contextlib.ExitStack() as stack:
         results: Iterator[tuple[str, int, int]] = map(_write_shard, jobs)
@@ -164,16 +191,21 @@ def write(
     return counts
 
 
-def _insist_on_same_run(folder: Path, run: dict[str, int]) -> None:
+def _insist_on_same_run(folder: Path, run: dict[str, int | str]) -> None:
     path = folder / "run.json"
-    if path.exists() and (there := json.loads(path.read_text(encoding="ascii"))) != run:
+    # runs from before there were other robots and families do not name theirs
+    first = {"robot": robots.DEFAULT, "families": ",".join(FIRST)}
+    there = first | json.loads(path.read_text(encoding="ascii")) if path.exists() else run
+    if there != run:
         raise ValueError(f"{folder} holds the run {there}, not {run}; go on with that, or take a new folder")
     path.write_text(json.dumps(run) + "\n", encoding="ascii")
 
 
-def _write_shard(job: tuple[Path, int, range]) -> tuple[str, int, int]:
+def _write_shard(
+    job: tuple[Path, int, tuple[tuple[str, ...], tuple[str, ...]], range],
+) -> tuple[str, int, int]:
     """Write one shard, unless it is there; returns its name, its seeds and how many were good."""
-    folder, index, seeds = job
+    folder, index, (names, families), seeds = job
     name = f"shard-{index:05d}"
     lines_path, frames_path = folder / f"{name}.jsonl", folder / f"{name}.frames"
     if lines_path.exists():
@@ -184,7 +216,8 @@ def _write_shard(job: tuple[Path, int, range]) -> tuple[str, int, int]:
     with World() as world, lines_part.open("w", encoding="ascii") as lines, frames_part.open("wb") as frames:
         for seed in seeds:
             try:
-                episode = record(world, family_of(seed), training_seed(seed))
+                robot = robot_of(seed, names, families)
+                episode = record(world, family_of(seed, families), training_seed(seed), robot)
             except ImperfectError:
                 continue
             places = []
@@ -192,29 +225,55 @@ def _write_shard(job: tuple[Path, int, range]) -> tuple[str, int, int]:
                 data = encode_png(picture)
                 places.append((frames.tell(), len(data)))
                 frames.write(data)
-            lines.write(json.dumps(_to_json(episode, places)) + "\n")
+            lines.write(json.dumps(to_line(episode, places)) + "\n")
             written += 1
     os.replace(frames_part, frames_path)
     os.replace(lines_part, lines_path)
     return name, len(seeds), written
 
 
-def _to_json(episode: Episode, frames: list[tuple[int, int]]) -> dict[str, Any]:
-    return {
+def to_line(episode: Episode, frames: list[tuple[int, int]]) -> dict[str, Any]:
+    """What a line of the .jsonl says of an episode whose pictures lie at (offset, length) in .frames."""
+    line = {
         "family": episode.scene.family,
         "seed": episode.scene.seed,
-        "robot": ROBOT,
+        "robot": episode.scene.robot,
         "instruction": episode.scene.instruction,
         "steps": [{"subgoal": taken.subgoal, "skill": _skill_list(taken.skill)} for taken in episode.steps],
         "frames": frames,
-        "states": [asdict(state) for state in episode.states],
+        "states": [_state_json(state) for state in episode.states],
         "detour": [_skill_list(skill) for skill in episode.detour],
         "success": episode.success,
     }
+    pictures = [digest.of_picture(picture) for picture in episode.pictures]
+    return {**line, "sha256": {"record": digest.of_record(line), "pictures": pictures}}
 
 
 def _skill_list(skill: Skill) -> list[str]:
-    return [skill.verb, skill.object, skill.target]
+    return [skill.verb, skill.object, skill.target, *([skill.relation] if skill.relation else [])]
+
+
+# Parts of a state that many scenes have nothing of: written only where there is something
+_SELDOM = ("parts", "spatial", "blocked", "stage")
+
+
+def _state_json(state: SymbolicState) -> dict[str, Any]:
+    return {key: value for key, value in asdict(state).items() if value or key not in _SELDOM}
+
+
+def _state(line: dict[str, Any]) -> SymbolicState:
+    def facts(key: str) -> tuple[Fact, ...]:
+        return tuple(Fact(f["object"], f["relation"], f["target"]) for f in line.get(key, ()))
+
+    return SymbolicState(
+        facts("where"),
+        tuple(line["full"]),
+        tuple(line["touched"]),
+        facts("parts"),
+        facts("spatial"),
+        facts("blocked"),
+        line.get("stage", 0),
+    )
 
 
 def _from_json(shard: str, line: dict[str, Any]) -> Record:
@@ -228,14 +287,7 @@ def _from_json(shard: str, line: dict[str, Any]) -> Record:
         tuple(step["subgoal"] for step in line["steps"]),
         tuple(Skill(*step["skill"]) for step in line["steps"]),
         tuple((offset, length) for offset, length in line["frames"]),
-        tuple(
-            SymbolicState(
-                tuple(Fact(f["object"], f["relation"], f["target"]) for f in state["where"]),
-                tuple(state["full"]),
-                tuple(state["touched"]),
-            )
-            for state in line["states"]
-        ),
+        tuple(_state(state) for state in line["states"]),
         tuple(Skill(*skill) for skill in line["detour"]),
         line["success"],
     )
@@ -246,6 +298,16 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--out", required=True, help="folder for the shards")
     parser.add_argument("--episodes", type=int, default=1000, help="how many seeds to try")
     parser.add_argument("--first-seed", type=int, default=0, help="training seeds are below 1000000000")
+    parser.add_argument(
+        "--robot",
+        default=robots.DEFAULT,
+        help=f"{', '.join(robots.ROBOTS)}, or all, which take turns (default: %(default)s)",
+    )
+    parser.add_argument(
+        "--families",
+        default=",".join(FIRST),
+        help="all, groups of families or names, with commas, which take turns (default: %(default)s)",
+    )
     parser.add_argument("--workers", type=int, default=os.cpu_count() or 1, help="processes")
 
 
@@ -256,6 +318,8 @@ def run(args: argparse.Namespace) -> int:
         episodes=args.episodes,
         first_seed=args.first_seed,
         workers=args.workers,
+        robot=args.robot,
+        families=args.families,
         log=_say,
     )
     _say(json.dumps(counts))

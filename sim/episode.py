@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from sim import language, tasks
+from sim import language, robots, tasks
 from sim.oracle import MOST_STEPS, next_skill
 from sim.scene import Scene, Skill
 from sim.state import SymbolicState
@@ -83,7 +83,9 @@ def run(world: World, choose: Chooser, most_steps: int = MOST_STEPS) -> Episode:
 
 def act(world: World, skill: Skill) -> None:
     """Carry out a skill and insist that it moves nothing else. Raises ImperfectError."""
-    others = [item.name for item in world.scene.items if item.name != skill.object]
+    # what lies in a drawer goes with it
+    concerned = {skill.object, *world.state().inside(skill.object)}
+    others = [item.name for item in world.scene.items if item.name not in concerned]
     before = {name: world.pose(name).position for name in others}
     result = world.execute(skill)
     if not result.ok:
@@ -93,15 +95,15 @@ def act(world: World, skill: Skill) -> None:
             raise ImperfectError(f"{skill} moved the {name}")
 
 
-def record(world: World, family: str, seed: int) -> Episode:
+def record(world: World, family: str, seed: int, robot: str = robots.DEFAULT) -> Episode:
     """One training or test episode: the oracle solves a scene, after a detour in some of them.
 
-    Everything follows from (family, seed). Raises ImperfectError.
+    Everything follows from (family, seed, robot). Raises ImperfectError.
     """
-    scene = world.reset(family, seed)
+    scene = world.reset(family, seed, robot)
     rng = tasks.generator(family, seed, "course")
     detour: list[Skill] = []
-    if rng.random() < DETOUR_SHARE:
+    if rng.random() < DETOUR_SHARE and family not in tasks.FIRST_COUNTS:
         for _ in range(int(rng.integers(1, 3))):
             skill = _random_skill(world, rng)
             act(world, skill)
@@ -116,7 +118,7 @@ def record(world: World, family: str, seed: int) -> Episode:
 
 
 def _random_skill(world: World, rng: np.random.Generator) -> Skill:
-    """A legal skill; a place goes to the table, an object or a receptacle with equal chance."""
+    """A legal skill; each kind of target or relation has the same chance."""
     options = world.legal_skills()
     kinds = sorted({_target_kind(world.scene, skill) for skill in options})
     kind = kinds[int(rng.integers(len(kinds)))]
@@ -125,6 +127,8 @@ def _random_skill(world: World, rng: np.random.Generator) -> Skill:
 
 
 def _target_kind(scene: Scene, skill: Skill) -> str:
+    if skill.relation:
+        return "related"
     if scene.receptacle(skill.target) is not None:
         return "receptacle"
     return "object" if skill.target in {item.name for item in scene.items} else skill.target

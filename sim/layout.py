@@ -4,7 +4,9 @@ import math
 
 import numpy as np
 
-from sim.scene import COLOURS, Item, Receptacle
+from sim.camera import Look
+from sim.fixtures import moved, pile_in_the_way, pile_near, world_point
+from sim.scene import BUTTON_HALF, COLOURS, CRATE_HEIGHT, Button, Goal, Item, Pose, Receptacle, Scene
 
 # Where the centres of items may be, m
 X_RANGE = (0.37, 0.66)
@@ -15,6 +17,8 @@ _REACH_Y = (-0.265, 0.265)
 ITEM_GAP = 0.090  # m between the centres of two items
 WALL_GAP = 0.050  # m from an item's centre to a receptacle
 _RECEPTACLE_GAP = 0.025
+CRATE_WIDTH = 0.100  # m: more than a gripper opens
+_NO_LOOK = Look((), (0, 0, 0), (0, 0, 1), (1, 1, 1), 1.0, 0.0)
 _SIZES = (0.046, 0.048, 0.050)
 KINDS = ("block", "cylinder")
 
@@ -30,6 +34,9 @@ class Layout:
         self.rng = rng
         self.items: list[Item] = []
         self.receptacles: list[Receptacle] = []
+        self.buttons: list[Button] = []
+        # relations by which a place may be chosen, see Scene
+        self.relations: tuple[str, ...] = ()
 
     def colours(self, count: int) -> list[str]:
         """Distinct colours, in random order."""
@@ -55,23 +62,79 @@ class Layout:
                 return drawn
         raise NoRoomError
 
-    def item(self, kind: str, colour: str) -> Item:
-        """Put an item on the table, clear of all else."""
+    def opening(self, kind: str, colour: str, slots: int) -> Receptacle:
+        """Put a drawer or cabinet where it can open."""
+        for _ in range(200):
+            yaw = float(self.rng.choice([0.0, 0.5, 1.0, 1.5]) * math.pi + self.rng.uniform(-0.1, 0.1))
+            x, y = float(self.rng.uniform(*_REACH_X)), float(self.rng.uniform(*_REACH_Y))
+            drawn = Receptacle(f"{colour} {kind}", kind, colour, slots, x, y, yaw)
+            inside = all(
+                _REACH_X[0] <= px <= _REACH_X[1] and _REACH_Y[0] <= py <= _REACH_Y[1]
+                for px, py in _outline(drawn)
+            )
+            if inside and all(_apart(drawn, other) for other in self.receptacles):
+                self.receptacles.append(drawn)
+                return drawn
+        raise NoRoomError
+
+    def button(self, colour: str) -> Button:
+        """Put a button where there is room; before any item."""
         for _ in range(60):
             x, y = float(self.rng.uniform(*X_RANGE)), float(self.rng.uniform(*Y_RANGE))
-            if all(math.hypot(x - o.x, y - o.y) >= ITEM_GAP for o in self.items) and all(
-                r.outside(x, y) >= WALL_GAP for r in self.receptacles
-            ):
-                return self._add(kind, colour, x, y, 0.0, float(self.rng.uniform(-0.78, 0.78)))
+            drawn = Button(f"{colour} button", colour, x, y, float(self.rng.uniform(-0.3, 0.3)))
+            if all(r.outside(x, y) >= BUTTON_HALF[0] + _RECEPTACLE_GAP for r in self.receptacles):
+                self.buttons.append(drawn)
+                return drawn
         raise NoRoomError
+
+    def item(self, kind: str, colour: str, size: float | None = None) -> Item:
+        """Put an item on the table, clear of all else; its size, m, is drawn if not given."""
+        for _ in range(60):
+            x, y = float(self.rng.uniform(*X_RANGE)), float(self.rng.uniform(*Y_RANGE))
+            if self.free(x, y):
+                return self._add(kind, colour, x, y, 0.0, float(self.rng.uniform(-0.78, 0.78)), size)
+        raise NoRoomError
+
+    def free(self, x: float, y: float) -> bool:
+        """Whether an item may stand at a point of the table."""
+        return all(math.hypot(x - o.x, y - o.y) >= ITEM_GAP + o.extra_room for o in self.items) and all(
+            r.outside(x, y) >= WALL_GAP for r in self.sketch().fixed
+        )
+
+    def crate(self, colour: str, x: float, y: float, yaw: float) -> Item:
+        """Put a crate at a place of the table; before any other item."""
+        return self._add("crate", colour, x, y, 0.0, yaw, CRATE_WIDTH)
+
+    def sketch(self) -> Scene:
+        """What has been drawn so far, as a scene without look, goal and words."""
+        return Scene(
+            "", 0, "", tuple(self.items), tuple(self.receptacles), _NO_LOOK, Goal(()), "", tuple(self.buttons)
+        )
+
+    def insist_on_reach(self) -> None:
+        """NoRoomError: a pile stands where a hand has to be to open, press, fill or empty something."""
+        scene, poses = self.sketch(), self.poses()
+        for thing in scene.fixed:
+            moves = isinstance(thing, Button) or thing.opens
+            if moves and pile_in_the_way(scene, poses, thing) is not None:
+                raise NoRoomError
+        for receptacle in scene.receptacles:
+            for index in range(receptacle.slots):
+                at = (*receptacle.slot(index), receptacle.floor + _SIZES[0] / 2)
+                if pile_near(scene, poses, at, receptacle.yaw) is not None:
+                    raise NoRoomError
+
+    def poses(self) -> dict[str, Pose]:
+        """Where the items have been put, by name."""
+        return {i.name: Pose.upright(i.x, i.y, i.z, i.yaw) for i in self.items}
 
     def item_on(self, kind: str, colour: str, base: Item) -> Item:
         """Put an item on top of another."""
         return self._add(kind, colour, base.x, base.y, base.z + base.size / 2, base.yaw)
 
     def item_in(self, kind: str, colour: str, where: Receptacle, slot: int) -> Item:
-        """Put an item into a slot of a receptacle."""
-        x, y = where.slot(slot)
+        """Put an item into a slot of a receptacle; drawers are closed at first."""
+        x, y = moved(where, 0.0).slot(slot)
         return self._add(kind, colour, x, y, where.floor, where.yaw)
 
     def distractors(self, count: int, colours: list[str]) -> None:
@@ -81,9 +144,12 @@ class Layout:
         for index in self.rng.permutation(len(free))[:count]:
             self.item(*free[int(index)])
 
-    def _add(self, kind: str, colour: str, x: float, y: float, floor: float, yaw: float) -> Item:
-        size = float(self.rng.choice(_SIZES))
-        item = Item(f"{colour} {kind}", kind, colour, size, x, y, floor + size / 2, yaw)
+    def _add(
+        self, kind: str, colour: str, x: float, y: float, floor: float, yaw: float, given: float | None = None
+    ) -> Item:
+        size = float(self.rng.choice(_SIZES)) if given is None else given
+        height = CRATE_HEIGHT if kind == "crate" else size
+        item = Item(f"{colour} {kind}", kind, colour, size, x, y, floor + height / 2, yaw)
         self.items.append(item)
         return item
 
@@ -96,6 +162,13 @@ def _apart(a: Receptacle, b: Receptacle) -> bool:
 
 
 def _outline(r: Receptacle) -> list[tuple[float, float]]:
+    if r.opens:
+        return [
+            world_point(r, low_u + (high_u - low_u) * i / 6, low_v + (high_v - low_v) * j / 6)
+            for low_u, high_u, low_v, high_v in r.footprint
+            for i in range(7)
+            for j in range(7)
+        ]
     c, s = math.cos(r.yaw), math.sin(r.yaw)
     (length, width), margin = r.half, 0.02 if r.kind == "bowl" else 0.006
     length, width = length + margin, width + margin

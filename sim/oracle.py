@@ -21,7 +21,8 @@ from emu_planner.plan.step import Keyframe, Step, StepOutcome
 from emu_planner.plan.stop import Stop
 from sim import language
 from sim.camera import VIEWS
-from sim.scene import TABLE, Fact, Goal, Skill
+from sim.relations import SPATIAL
+from sim.scene import CRATE, TABLE, Fact, Goal, Skill, names_in
 from sim.state import SymbolicState, satisfied
 from sim.world import World
 
@@ -35,25 +36,62 @@ def next_skill(goal: Goal, state: SymbolicState) -> Skill | None:
     Raises:
         PlanError: INVALID_REQUEST when a named object is out of reach (lost or tipped over).
     """
+    goal = goal.at(state.stage)
     if (held := state.held) is not None:
         fact = goal.of(held)
-        return Skill("place", held, fact.target if fact and _ready(goal, state, fact) else TABLE)
+        return _placed(fact) if fact and _ready(goal, state, fact) else Skill("place", held, TABLE)
     for fact in goal.facts:
         if not satisfied(state, fact):
-            return Skill("pick", _reachable(state, _in_the_way(goal, state, fact)))
+            return _towards(goal, state, fact)
     for receptacle in goal.exclusive:
         for name in state.inside(receptacle):
             if goal.of(name) is None:
-                return Skill("pick", _reachable(state, state.top(name)))
+                return _pick(state, state.top(name))
     return None
+
+
+# Which verb makes a fact about a moving part true
+_VERBS = {"open": "open", "closed": "close", "lit": "press", "dark": "press"}
+
+
+def _towards(goal: Goal, state: SymbolicState, fact: Fact) -> Skill:
+    """The next step towards one fact, with empty hands."""
+    if fact.relation in _VERBS:
+        return Skill(_VERBS[fact.relation], fact.object)
+    first = _in_the_way(goal, state, fact)
+    if first == fact.object and state.part(fact.target) in ("closed", "ajar"):
+        return Skill("open", fact.target)
+    if first == fact.object and first.endswith(CRATE):
+        return Skill("push", first, fact.target)
+    return _pick(state, first)
+
+
+def _pick(state: SymbolicState, name: str) -> Skill:
+    """Pick something; open first what it is shut in."""
+    if (shut := state.shut_in(name)) is not None:
+        return Skill("open", shut)
+    return Skill("pick", _reachable(state, name))
+
+
+def _placed(fact: Fact) -> Skill:
+    """The skill that makes a fact true for a held object."""
+    if fact.relation in SPATIAL:
+        return Skill("place", fact.object, fact.target, fact.relation)
+    relation = "across" if len(names_in(fact.target)) == 2 else ""
+    return Skill("place", fact.object, fact.target, relation)
 
 
 def _in_the_way(goal: Goal, state: SymbolicState, fact: Fact) -> str:
     """What has to be picked first so that a fact can come true; often the object itself."""
     if (top := state.top(fact.object)) != fact.object:
         return top
+    if fact.relation in SPATIAL:
+        return _in_the_way_beside(state, fact)
     if fact.relation == "on" and fact.target != TABLE:
-        return state.top(fact.target) if state.above(fact.target) else fact.object
+        for name in names_in(fact.target):
+            if (top := state.top(name)) != name:
+                return top
+        return fact.object
     if fact.target in state.full:
         for name in state.inside(fact.target):
             if goal.of(name) != state.of(name):
@@ -61,14 +99,33 @@ def _in_the_way(goal: Goal, state: SymbolicState, fact: Fact) -> str:
     return fact.object
 
 
+def _in_the_way_beside(state: SymbolicState, fact: Fact) -> str:
+    """The same for a relation between objects that stand on the table."""
+    for name in names_in(fact.target):
+        if state.of(name).target != TABLE:
+            return state.top(name)
+    for blocker in state.blocked:
+        if blocker.target == f"{fact.relation} {fact.target}" and blocker.object != fact.object:
+            return state.top(blocker.object)
+    return fact.object
+
+
 def _ready(goal: Goal, state: SymbolicState, fact: Fact) -> bool:
     """Whether the held object may go where it belongs."""
     if fact.relation == "in":
-        return fact.target not in state.full
+        return fact.target not in state.full and state.part(fact.target) in ("", "open")
     if fact.target == TABLE:
         return True
-    below = goal.of(fact.target)
-    return state.above(fact.target) is None and (below is None or satisfied(state, below))
+    for name in names_in(fact.target):
+        below = goal.of(name)
+        if below is not None and not satisfied(state, below):
+            return False
+        if fact.relation in SPATIAL:
+            if state.of(name).target != TABLE:
+                return False
+        elif state.above(name) is not None:
+            return False
+    return all(blocker.target != f"{fact.relation} {fact.target}" for blocker in state.blocked)
 
 
 def _reachable(state: SymbolicState, name: str) -> str:
@@ -116,6 +173,8 @@ class OraclePlanner:
         seed = settings.seed or 0
         yield PlanStarted(observation.seq, seed, observation.stamp_s)
         self._ahead.mirror(self._live)
+        if goal != self._live.goal:
+            self._ahead.follow(goal)
         most = settings.max_subgoals or MOST_STEPS
         for index in range(len(history), len(history) + most):
             if stop is not None and stop.requested:

@@ -33,7 +33,7 @@ from sensor_msgs.msg import CameraInfo, Image
 from std_srvs.srv import Trigger
 
 from emu_planner.plan.frame import Camera, Frame
-from sim import language, tasks
+from sim import language, robots, tasks
 from sim.camera import VIEWS
 from sim.scene import BENCHMARK_FIRST_SEED
 from sim.world import STEPS_PER_SECOND, World
@@ -59,7 +59,9 @@ class RigParams:
 
     # one of sim.tasks.FAMILIES
     family: str
-    # with the family it names the scene; from BENCHMARK_FIRST_SEED on never seen in training
+    # one of sim.robots.ROBOTS
+    robot: str
+    # with family and robot it names the scene; from BENCHMARK_FIRST_SEED on never seen in training
     seed: int
     # pictures a second of each camera
     rate_hz: float
@@ -187,10 +189,10 @@ class SimNode(Node):
             self._world.close()
 
     def _build(self) -> None:
-        scene = self._world.reset(self._params.family, self._params.seed)
+        scene = self._world.reset(self._params.family, self._params.seed, self._params.robot)
         self._moved = True
         self._judge()
-        self.get_logger().info(f"scene {scene.family} {scene.seed}: {scene.instruction!r}")
+        self.get_logger().info(f"scene {scene.family} {scene.seed} {scene.robot}: {scene.instruction!r}")
 
     def _obey(self, subgoal: Subgoal) -> None:
         """Carry out one subgoal, from STARTED to SUCCEEDED or FAILED."""
@@ -255,11 +257,18 @@ class SimNode(Node):
         with self._lock:
             task = self._task or scene.instruction
         goal = scene.goal if task == scene.instruction else language.parse_instruction(task, scene)
+        if goal is not None and goal != self._world.goal:
+            self._world.follow(goal)
         named = None if goal is None else tasks.success(scene, state, goal)
         told = {
             "task": task,
             "conditions": named,
-            "scene": {"family": scene.family, "seed": scene.seed, "instruction": scene.instruction},
+            "scene": {
+                "family": scene.family,
+                "seed": scene.seed,
+                "robot": scene.robot,
+                "instruction": scene.instruction,
+            },
         }
         with self._lock:
             self._verdict = (named is not None and all(named.values()), json.dumps(told))
@@ -322,15 +331,17 @@ def _info_message(camera: Camera) -> CameraInfo:
 
 
 def _declare_params(node: Node) -> RigParams:
-    """Read the parameters. ValueError: an unknown family."""
+    """Read the parameters. ValueError: an unknown family or robot."""
 
     def declare(name: str, default: Any, description: str, **limits: Any) -> Any:
         descriptor = ParameterDescriptor(description=description, read_only=True, **limits)
         return node.declare_parameter(name, default, descriptor).value
 
     families = ", ".join(tasks.FAMILIES)
+    described = "; ".join(f"{name}: {robot.description}" for name, robot in robots.ROBOTS.items())
     params = RigParams(
         family=declare("family", "stack", f"Task family of the scene: {families}"),
+        robot=declare("robot", robots.DEFAULT, f"Which robot acts; {described}"),
         seed=declare(
             "seed",
             BENCHMARK_FIRST_SEED + 7,
@@ -352,6 +363,7 @@ def _declare_params(node: Node) -> RigParams:
     )
     if params.family not in tasks.FAMILIES:
         raise ValueError(f"family is {params.family!r}; expected one of {families}")
+    robots.known(params.robot)
     return params
 
 

@@ -1,7 +1,7 @@
 """One scene in one physics client: reset, step, look, act, remember and return.
 
 Time is counted in steps of 1/240 s. Every reset starts from an empty simulation, so the same
-(family, seed) and the same skills give the same bits in every process. Knows no planner.
+(family, seed, robot) and the same skills give the same bits in every process. Knows no planner.
 """
 
 from collections.abc import Callable, Mapping
@@ -11,12 +11,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from emu_planner.plan.frame import Camera, Frame, Observation
-from sim import bodies, skills, state, tasks
-from sim.arm import CARRY, HOME, OPEN, Arm
+from sim import bodies, fixture_bodies, repertoire, robots, skills, state, tasks
 from sim.bullet import Bullet
 from sim.camera import render
-from sim.kinematics import Vector
-from sim.scene import Pose, Scene, Skill
+from sim.robots.base import Memory, Robot
+from sim.scene import Button, Goal, Pose, Scene, Skill
 
 STEPS_PER_SECOND = 240
 _SETTLE_STEPS = 12
@@ -28,8 +27,8 @@ class Snapshot:
 
     bullet_id: int
     steps: int
-    target: Vector
-    width: float
+    robot: Memory
+    stage: int = 0
 
 
 class World:
@@ -40,7 +39,7 @@ class World:
     """
 
     scene: Scene
-    arm: Arm
+    robot: Robot
 
     def __init__(self, on_step: Callable[[], None] | None = None) -> None:
         self.bullet = Bullet()
@@ -48,6 +47,9 @@ class World:
         self.steps = 0
         # Bullet's number of each item and container, by name
         self.bodies: dict[str, int] = {}
+        # the goal whose stages are counted, and how many of them have been reached
+        self.goal = Goal(())
+        self.stage = 0
 
     def __enter__(self) -> "World":
         return self
@@ -61,9 +63,9 @@ class World:
 
     # ---- time
 
-    def reset(self, family: str, seed: int) -> Scene:
-        """Build the scene of that family and seed; the arm is at home."""
-        return self.build(tasks.make_scene(family, seed))
+    def reset(self, family: str, seed: int, robot: str = robots.DEFAULT) -> Scene:
+        """Build the scene of that family, seed and robot; the robot is at home."""
+        return self.build(tasks.make_scene(family, seed, robot))
 
     def build(self, scene: Scene) -> Scene:
         """Build a scene from its description and let it settle."""
@@ -74,12 +76,21 @@ class World:
         bullet.setPhysicsEngineParameter(deterministicOverlappingPairs=1, numSolverIterations=50)
         self.scene, self.steps = scene, 0
         self.table = bodies.table(bullet, scene.look.table_rgb)
-        self.arm = Arm(bullet, self.step)
-        self.bodies = {r.name: bodies.receptacle(bullet, r) for r in scene.receptacles}
+        self.robot = robots.ROBOTS[robots.known(scene.robot)](bullet, self.step)
+        self.bodies = {
+            r.name: fixture_bodies.load(bullet, r, self.table) if r.opens else bodies.receptacle(bullet, r)
+            for r in scene.receptacles
+        }
+        self.bodies |= {b.name: fixture_bodies.load(bullet, b, self.table) for b in scene.buttons}
         self.bodies |= {item.name: bodies.item(bullet, item) for item in scene.items}
         for _ in range(_SETTLE_STEPS):
             self.step()
+        self.follow(scene.goal)
         return scene
+
+    def follow(self, goal: Goal) -> None:
+        """Count the stages of this goal from now on; after a reset, those of the scene's goal."""
+        self.goal, self.stage = goal, 0
 
     def step(self) -> None:
         """One step of physics, 1/240 s."""
@@ -142,15 +153,41 @@ class World:
         """Both views side by side, front | side: [192, 384, 3] uint8."""
         return np.concatenate([frame.rgb for frame in self.observation().frames], axis=1)
 
+    def fraction(self, name: str) -> float:
+        """How far a drawer, a lid or a button's lamp has moved: 0 closed or dark, 1 open or lit."""
+        what = self.scene.button(name) or self.scene.receptacle(name)
+        if what is None:
+            raise KeyError(f"nothing opens or lights up that is called {name!r}")
+        joint = fixture_bodies.LAMP if isinstance(what, Button) else 0
+        value = self.bullet.getJointState(self.bodies[name], joint)[0]
+        return float(value / fixture_bodies.full_travel(what))
+
+    def set_fraction(self, name: str, fraction: float) -> None:
+        """Put a moving part there at once, without physics."""
+        what = self.scene.button(name) or self.scene.receptacle(name)
+        if what is None:
+            raise KeyError(f"nothing opens or lights up that is called {name!r}")
+        joint = fixture_bodies.LAMP if isinstance(what, Button) else 0
+        value = fraction * fixture_bodies.full_travel(what)
+        self.bullet.resetJointState(self.bodies[name], joint, value)
+
     # ---- acting
 
     def legal_skills(self) -> list[Skill]:
         """All skills that are possible in the present state, distractors included."""
-        return skills.legal(self)
+        return repertoire.legal(self)
 
     def execute(self, skill: Skill) -> skills.SkillResult:
         """Carry out one skill. One that is not legal now is refused and moves nothing."""
-        return skills.execute(self, skill)
+        result = repertoire.execute(self, skill)
+        self._advance()
+        return result
+
+    def _advance(self) -> None:
+        """Count a stage of the goal when it is reached."""
+        if self.stage < len(self.goal.stages):
+            now = self.state()
+            self.stage += all(state.satisfied(now, fact) for fact in self.goal.stages[self.stage])
 
     # ---- remembering
 
@@ -160,16 +197,15 @@ class World:
         What follows now is bit for bit what follows each later restore.
         """
         self.forget_contacts()
-        arm = self.arm
-        return Snapshot(self.bullet.saveState(), self.steps, arm.target.copy(), arm.width)
+        memory = self.robot.remember()
+        return Snapshot(self.bullet.saveState(), self.steps, memory, self.stage)
 
     def restore(self, snapshot: Snapshot) -> None:
         """Return to a snapshot of this world since its last reset; it can be used again."""
         self.forget_contacts()
         self.bullet.restoreState(stateId=snapshot.bullet_id)
-        self.steps = snapshot.steps
-        self.arm.target, self.arm.width = snapshot.target.copy(), snapshot.width
-        self.arm.drive()
+        self.steps, self.stage = snapshot.steps, snapshot.stage
+        self.robot.recall(snapshot.robot)
 
     def forget(self, snapshot: Snapshot) -> None:
         """Free a snapshot's memory."""
@@ -184,12 +220,13 @@ class World:
             place = other.bullet.getBasePositionAndOrientation(twin)
             self.bullet.resetBasePositionAndOrientation(body, *place)
             self.bullet.resetBaseVelocity(body, *other.bullet.getBaseVelocity(twin))
-        for joint in range(self.bullet.getNumJoints(self.arm.body)):
-            angle, speed = other.bullet.getJointState(other.arm.body, joint)[:2]
-            self.bullet.resetJointState(self.arm.body, joint, angle, speed)
-        self.arm.target, self.arm.width = other.arm.target.copy(), other.arm.width
-        self.arm.drive()
-        self.steps = other.steps
+        for name in self.scene.parts:
+            for joint in range(self.bullet.getNumJoints(self.bodies[name])):
+                value, speed = other.bullet.getJointState(other.bodies[name], joint)[:2]
+                self.bullet.resetJointState(self.bodies[name], joint, value, speed)
+        ours = {other.bodies[name]: body for name, body in self.bodies.items()}
+        self.robot.mirror(other.robot, ours.__getitem__)
+        self.steps, self.goal, self.stage = other.steps, other.goal, other.stage
 
     # ---- imagining, without physics
 
@@ -197,7 +234,8 @@ class World:
         self,
         poses: Mapping[str, Pose | None],
         arm: str = "home",
-        width: float = OPEN,
+        size: float | None = None,
+        parts: Mapping[str, float] | None = None,
     ) -> None:
         """Put items and arm somewhere without physics, to render a state that never was.
 
@@ -207,19 +245,20 @@ class World:
         Args:
             poses: new pose of some items; None lets an item vanish. Others stay.
             arm: "home" or "carry".
-            width: between the fingers, m.
+            size: of what the gripper is around, m; None: it is open.
+            parts: new fraction of some moving parts, see `fraction`.
         """
+        for name, fraction in (parts or {}).items():
+            self.set_fraction(name, fraction)
         for name, pose in poses.items():
             pose = pose or Pose.upright(0.0, 0.0, -5.0)
             body = self.bodies[name]
             self.bullet.resetBasePositionAndOrientation(body, pose.position, pose.quaternion)
             self.bullet.resetBaseVelocity(body, (0, 0, 0), (0, 0, 0))
-        self.arm.pose({"home": HOME, "carry": CARRY}[arm], width)
+        joints = {"home": self.robot.home, "carry": self.robot.carry}[arm]
+        self.robot.pose(joints, size)
 
     def imagine(self, skill: Skill) -> None:
         """Put the world into the state that a legal skill should lead to, without physics."""
-        item = self.scene.item(skill.object)
-        if skill.verb == "pick":
-            self.pose_state({item.name: skills.carry_pose(item)}, "carry", item.size)
-        else:
-            self.pose_state({item.name: skills.place_pose(self, item.name, skill.target)})
+        repertoire.imagine(self, skill)
+        self._advance()

@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from emu_planner.cli.goal_client import GoalClient
 
 FAMILIES = ("stack", "container", "sort", "zone")
+ROBOTS = ("panda", "kuka", "xarm", "mobile")
 _CAMERAS = ("front", "side")
 # how long a process may take to be ready, s
 _READY_S = 60.0
@@ -43,6 +44,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--task", default="", help="what to do, in one sentence (default: the scene's task)")
     parser.add_argument("--scene", choices=FAMILIES, help="kind of scene (default: stack)")
+    parser.add_argument("--robot", choices=ROBOTS, help="who acts in it (default: panda)")
     parser.add_argument("--seed", type=int, help="draws the scene (default: one never seen in training)")
     parser.add_argument("--no-execute", action="store_true", help="plan only; the arm does not move")
     parser.add_argument(
@@ -113,12 +115,12 @@ def demonstrate(args: argparse.Namespace, picture: Rgb | None, console: Console)
 
 def _check_arguments(args: argparse.Namespace) -> None:
     """ValueError: arguments that do not fit together."""
-    for name in ("scene", "seed", "image", "server", "checkpoint"):
+    for name in ("scene", "robot", "seed", "image", "server", "checkpoint"):
         if args.attach and getattr(args, name) is not None:
             raise ValueError(f"--{name} is for processes that this starts; leave out --attach or --{name}")
-    for name in ("scene", "seed"):
+    for name in ("scene", "robot", "seed"):
         if args.image and getattr(args, name) is not None:
-            raise ValueError(f"--{name} draws a simulated scene; leave out --image or --{name}")
+            raise ValueError(f"--{name} is for a simulated scene; leave out --image or --{name}")
     if args.server is not None and args.checkpoint is not None:
         raise ValueError("the service at --server has its own checkpoint; leave out --checkpoint")
     if args.namespace and not args.attach:
@@ -156,6 +158,8 @@ def _start(args: argparse.Namespace, children: Children, *, simulated: bool) -> 
     children.start("planner node", "emu_planner.ros.planner_node", *rig)
     if simulated:
         scene = {} if args.scene is None else {"family": args.scene}
+        if args.robot is not None:
+            scene["robot"] = args.robot
         if args.seed is not None:
             scene["seed"] = str(args.seed)
         children.start("simulator", "sim.ros_node", *_ros_args(**scene))
@@ -191,7 +195,8 @@ def _prepare(
     source, task = f"picture {args.image}", args.task.strip()
     if picture is None:
         scene = client.evaluate(_READY_S)["scene"]
-        source, task = f"{scene['family']} scene {scene['seed']}", task or scene["instruction"]
+        source = f"{scene['family']} scene {scene['seed']}, robot {scene['robot']}"
+        task = task or scene["instruction"]
     console.print(f"cameras: {source}", highlight=False)
     if args.attach:
         client.wait_for_planner(_READY_S)

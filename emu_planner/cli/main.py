@@ -18,7 +18,7 @@ COMMANDS = {
     "tokens": "say who may call a service",
     "generate": "pictures and stories of words and pictures, from prompts",
     "view": "show stories: numbered files, a page, a video",
-    "data": "write training episodes from the simulator",
+    "data": "write training episodes from the simulator, export and check them",
 }
 
 

@@ -19,7 +19,7 @@ _MODEL_SHARE = 0.8
 
 
 def add_model_arguments(parser: argparse.ArgumentParser) -> None:
-    """--checkpoint, --vision, --tokenizer, --device, --threads."""
+    """--checkpoint, --vision, --tokenizer, --device, --threads, --decoder."""
     parser.add_argument(
         "--checkpoint",
         default="nano",
@@ -54,6 +54,12 @@ def add_model_arguments(parser: argparse.ArgumentParser) -> None:
         help="CPU threads of the model; a second one waits for the first at every token, and on a "
         "busy machine that costs tens of milliseconds each time (default: %(default)s)",
     )
+    parser.add_argument(
+        "--decoder",
+        choices=("raster", "jacobi"),
+        help="how images are decoded: one code a pass, or as many as were guessed right; the codes are "
+        "the same (default: as the checkpoint's planner.json says, else raster)",
+    )
 
 
 def load_planner(args: argparse.Namespace, plans: int = 1) -> "tuple[EmuPlanner, str]":
@@ -72,6 +78,7 @@ def load_planner(args: argparse.Namespace, plans: int = 1) -> "tuple[EmuPlanner,
             tokenizer=args.tokenizer,
             device=devices[0] if len(devices) == 1 else devices,
             threads=args.threads,
+            decoder=args.decoder,
             progress=progress,
             plans=plans,
         )

@@ -120,6 +120,7 @@ def prepare_checkpoint(out: Path, episodes: list[CodedEpisode], vision: VisionTo
         text=Sampling(temperature=0.0),
         image=Sampling(temperature=0.0),
         guidance_scale=1.0,
+        decoder="jacobi",
         max_subgoal_tokens=48,
     ).save(out)
     return TextTokenizer.from_folder(out)

@@ -13,7 +13,12 @@ import torch
 from torch import Tensor
 
 from emu_planner.engine.cache import StaticCache
+from emu_planner.model.spread import layer_devices
 from emu_planner.model.transformer import Transformer
+
+# The slots that a pass looks at are a multiple of this many: products of equal shapes recur, which
+# CPU libraries need not prepare again, and a sum rounds alike in passes over one token and many.
+_SLOTS = 64
 
 
 class Branches:
@@ -52,7 +57,7 @@ class Branches:
             model.config,
             rows=len(self._rows),
             capacity=capacity,
-            device=self._device,
+            device=layer_devices(model),
             dtype=weight.dtype,
         )
 
@@ -106,12 +111,12 @@ class Branches:
     def _run(self, rows: Sequence[int], tokens: Sequence[int]) -> Tensor:
         """One pass; the hidden states [rows, S, width] after each token."""
         self.passes += 1
-        ids = torch.tensor([tokens], device=self._device).expand(len(rows), -1)
-        window = self._cache.append(rows, len(tokens))
-        if len(set(window.starts)) == 1:
-            return self._model.hidden(ids, cache=window, position=window.starts[0])
-        starts = torch.tensor(window.starts, device=self._device)[:, None]
-        positions = starts + torch.arange(len(tokens), device=self._device)
-        slots = torch.arange(max(window.starts) + len(tokens), device=self._device)
-        mask = slots <= positions[:, None, :, None]
+        device, new = self._device, len(tokens)
+        ids = torch.tensor([tokens], device=device).expand(len(rows), -1)
+        if not any(self._cache.lengths[row] for row in rows):
+            return self._model.hidden(ids, cache=self._cache.append(rows, new))
+        window = self._cache.append(rows, new, multiple_of=_SLOTS)
+        starts = window.starts[:1] if len(set(window.starts)) == 1 else window.starts
+        positions = torch.tensor(starts, device=device)[:, None] + torch.arange(new, device=device)
+        mask = torch.arange(window.shown, device=device) <= positions[:, None, :, None]
         return self._model.hidden(ids, cache=window, positions=positions, mask=mask)

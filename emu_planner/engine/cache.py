@@ -24,7 +24,7 @@ class StaticCache:
         config: of the model whose keys and values these are.
         rows: sequences kept side by side.
         capacity: most tokens in a row.
-        device, dtype: those of the model.
+        device, dtype: those of the model; a device for each layer of a model that is spread.
     """
 
     def __init__(
@@ -33,24 +33,29 @@ class StaticCache:
         *,
         rows: int,
         capacity: int,
-        device: torch.device | str = "cpu",
+        device: torch.device | str | Sequence[torch.device] = "cpu",
         dtype: torch.dtype = torch.float32,
     ) -> None:
         shape = (rows, config.num_key_value_heads, capacity, config.head_dim)
-        layers = range(config.num_hidden_layers)
+        if isinstance(device, (str, torch.device)):
+            device = [torch.device(device)] * config.num_hidden_layers
+        assert len(device) == config.num_hidden_layers
         # Zeros, not empty: a masked slot must not hold NaN, because 0 x NaN is NaN.
-        self.keys = [torch.zeros(shape, device=device, dtype=dtype) for _ in layers]
-        self.values = [torch.zeros(shape, device=device, dtype=dtype) for _ in layers]
-        if torch.device(device).type == "cpu":
-            # Slots innermost in memory: q K^T in bfloat16 then needs no copy, and is twice as fast.
-            self.keys = [keys.transpose(2, 3).contiguous().transpose(2, 3) for keys in self.keys]
+        self.keys = [torch.zeros(shape, device=place, dtype=dtype) for place in device]
+        self.values = [torch.zeros(shape, device=place, dtype=dtype) for place in device]
+        # Slots innermost in memory on a CPU: q K^T in bfloat16 then needs no copy, and is twice as fast.
+        self.keys = [
+            keys.transpose(2, 3).contiguous().transpose(2, 3) if keys.device.type == "cpu" else keys
+            for keys in self.keys
+        ]
         self.capacity = capacity
         self.lengths = [0] * rows
 
-    def append(self, rows: Sequence[int], new: int) -> "CacheWindow":
+    def append(self, rows: Sequence[int], new: int, *, multiple_of: int = 1) -> "CacheWindow":
         """Where one forward pass puts `new` tokens of each of these adjacent rows.
 
-        The rows' lengths grow at once; the pass must follow.
+        The rows' lengths grow at once; the pass must follow. It sees the slots up to the longest
+        row's new end, or on to the next multiple of `multiple_of`; it must mask those beyond.
 
         Raises:
             ContextFullError: a row has no room for them; nothing has changed.
@@ -60,7 +65,8 @@ class StaticCache:
             raise ContextFullError(f"{max(starts)} + {new} tokens exceed the context of {self.capacity}")
         for row in rows:
             self.lengths[row] += new
-        return CacheWindow(self, rows, starts, new)
+        shown = -(-(max(starts) + new) // multiple_of) * multiple_of
+        return CacheWindow(self, rows, starts, new, min(shown, self.capacity))
 
     def truncate(self, rows: Sequence[int], tokens: int) -> None:
         """Forget the last `tokens` tokens of each of these rows; later ones are written over them."""
@@ -70,18 +76,19 @@ class StaticCache:
 
 
 class CacheWindow:
-    """The `Cache` of one forward pass: writes after `starts`, shows each row up to its new end."""
+    """The `Cache` of one forward pass: writes after `starts`, shows each row's first `shown` slots."""
 
-    def __init__(self, cache: StaticCache, rows: Sequence[int], starts: list[int], new: int) -> None:
-        self.starts, self.new = starts, new
+    def __init__(
+        self, cache: StaticCache, rows: Sequence[int], starts: list[int], new: int, shown: int
+    ) -> None:
+        self.starts, self.new, self.shown = starts, new, shown
         self._cache, self._rows = cache, rows
-        self._shown = slice(rows[0], rows[-1] + 1)
-        self._end = max(starts) + new
+        self._slice = slice(rows[0], rows[-1] + 1)
 
     def update(self, layer: int, k: Tensor, v: Tensor) -> tuple[Tensor, Tensor]:
-        """Store k, v [R, K, S, D]; return that layer's [R, K, T, D], T the longest row's end."""
+        """Store k, v [R, K, S, D]; return that layer's [R, K, shown, D]."""
         keys, values = self._cache.keys[layer], self._cache.values[layer]
         for index, (row, start) in enumerate(zip(self._rows, self.starts, strict=True)):
             keys[row, :, start : start + self.new] = k[index]
             values[row, :, start : start + self.new] = v[index]
-        return keys[self._shown, :, : self._end], values[self._shown, :, : self._end]
+        return keys[self._slice, :, : self.shown], values[self._slice, :, : self.shown]

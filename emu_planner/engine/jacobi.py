@@ -4,11 +4,14 @@ A code of an image is argmax(logits + noise), and the noise of a place does not 
 before it (Gumbel coupling: arXiv 2510.24211). So a whole run of codes can be guessed, one pass can
 say what follows each of them, and what follows a right guess is what the raster decoder would have
 chosen. Guesses are the previous picture's codes at the same places, where a robot's next picture
-seldom differs, then what the last pass said. Wrong guesses cost time, never exactness.
+seldom differs; or what passes said of the place, once two agree, for what stands after a wrong guess
+may be spoilt by it. Without such a picture: what the last pass said. Wrong guesses cost time, never
+exactness.
 
-Equal up to rounding: a pass over several tokens may round its logits otherwise than passes over
-one. In float32 that changes a code about once in a million; in bfloat16 logits often are so near
-that it changes some codes of an image, as another batch size would. Knows no words and no pixels.
+Equal up to rounding: where a pass over many tokens rounds otherwise than passes over one, two codes
+that are all but equally likely may change places, and the picture goes on from there with equal right,
+as it may with another batch size. The products of few tokens are computed alike whatever their
+number (attend_short, StaticCache), so this is rare. Knows no words and no pixels.
 """
 
 import copy
@@ -81,8 +84,12 @@ class _ImageStep:
 
     def __init__(self, config: JacobiConfig, picture: list[int]) -> None:
         self._config = config
-        # of the present image or, between images, of the last one: ids known or guessed
+        # ids of the present image, known or guessed; between images, of the last one
         self._codes = picture
+        # ids of the picture before it; empty: there is none of its size
+        self._picture: list[int] = []
+        # what the last pass that looked so far said, by place
+        self._said: dict[int, int] = {}
         # forced tokens after each code
         self._tails: list[list[int]] = []
         # of the first codes that are not certain yet
@@ -109,7 +116,7 @@ class _ImageStep:
         while right + 1 < len(chosen) and guessed[right] == chosen[right]:
             right += 1
         branches.retract_image(len(read) - 1 - marks[right])
-        self._codes[done : done + len(chosen)] = chosen
+        self._learn(done, chosen, right)
         del self._noise[: right + 1]
         certain = chosen[:1]
         for index in range(right):
@@ -119,9 +126,18 @@ class _ImageStep:
     def _open(self, grammar: Grammar) -> None:
         """A new image begins."""
         self._tails = forced_after_codes(grammar)
-        self._noise = []
-        if len(self._codes) != len(self._tails) or not self._config.previous:
-            self._codes = []
+        self._noise, self._said = [], {}
+        fits = len(self._codes) == len(self._tails)
+        self._picture = list(self._codes) if fits and self._config.previous else []
+        self._codes = list(self._picture)
+
+    def _learn(self, done: int, chosen: list[int], right: int) -> None:
+        """The codes that are certain now, and new guesses for the places after them."""
+        self._codes[done : done + len(chosen)] = chosen
+        for place, said in enumerate(chosen[right + 1 :], done + right + 1):
+            if self._picture and said != self._said.get(place):
+                self._codes[place] = self._picture[place]
+            self._said[place] = said
 
     def _guess(self, grammar: Grammar, pending: list[int], room: int) -> tuple[list[int], list[int]]:
         """The tokens to read, and which of them stand before a code: there the choices are."""

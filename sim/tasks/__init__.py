@@ -7,14 +7,39 @@ from types import ModuleType
 
 import numpy as np
 
-from sim import language
+from sim import language, robots
 from sim.camera import draw_look
 from sim.layout import Layout, NoRoomError
 from sim.scene import Goal, Scene
 from sim.state import SymbolicState, satisfied
-from sim.tasks import container, sort, stack, zone
+from sim.tasks import (
+    between,
+    button,
+    cabinet_get,
+    cabinet_put,
+    chain,
+    container,
+    drawer_get,
+    drawer_put,
+    empty,
+    kinds,
+    kitchen,
+    order,
+    push,
+    push_place,
+    pyramid,
+    relate,
+    restore,
+    row,
+    sort,
+    stack,
+    swap,
+    unstack,
+    zone,
+)
 
-ROBOT = "panda"
+# What a family's draw returns: a form of the grammar with its slots, or several for one sentence
+Drawn = language.Request | list[language.Request]
 
 
 @dataclass(frozen=True)
@@ -22,19 +47,69 @@ class Family:
     """One kind of task: its contract is the docstring of its module."""
 
     name: str
+    # which of GROUPS it belongs to
+    group: str
     # draws the objects; returns the instruction's form and its slots
-    draw: Callable[[Layout], tuple[str, dict[str, str]]]
+    draw: Callable[[Layout], Drawn]
     contract: str
 
 
-def _family(name: str, module: ModuleType) -> Family:
-    return Family(name, module.draw, module.__doc__ or "")
+def _family(group: str, module: ModuleType) -> Family:
+    name = module.__name__.rpartition(".")[2]
+    return Family(name, group, module.draw, module.__doc__ or "")
 
+
+GROUPS: dict[str, tuple[ModuleType, ...]] = {
+    "stacking": (stack, order, pyramid, unstack),
+    "containers": (container, empty, swap),
+    "sorting": (sort, kinds, zone, relate, between, row),
+    "parts": (drawer_put, drawer_get, cabinet_put, cabinet_get, button),
+    "pushing": (push, push_place),
+    "long": (chain, kitchen, restore),
+}
 
 FAMILIES: dict[str, Family] = {
-    name: _family(name, module)
-    for name, module in (("stack", stack), ("container", container), ("sort", sort), ("zone", zone))
+    family.name: family
+    for group, modules in GROUPS.items()
+    for family in (_family(group, module) for module in modules)
 }
+
+# The families of the first data sets, in their order: what is written when nothing else is asked for
+FIRST = ("stack", "container", "sort", "zone")
+
+# Robots that can lead a knob and push a crate: see sim/motion.py
+LEADERS = ("panda", "xarm")
+_LED = {family.name for family in FAMILIES.values() if family.group in ("parts", "pushing")} | {"kitchen"}
+
+# Families whose words speak of how the scene was at first: nothing may be moved before they are said
+FIRST_COUNTS = ("empty", "swap", "restore")
+
+
+def robots_for(family: str) -> tuple[str, ...]:
+    """The robots that can do a family: knobs and crates are beyond a suction cup and a driving base."""
+    return LEADERS if family in _LED else tuple(robots.ROBOTS)
+
+
+def chosen(word: str) -> tuple[str, ...]:
+    """The families that a command's word asks for: "all", a group, or names with commas.
+
+    Raises:
+        ValueError: no such family.
+    """
+    if word == "all":
+        return tuple(FAMILIES)
+    names: list[str] = []
+    for name in word.split(","):
+        if name in GROUPS:
+            names += [family.name for family in FAMILIES.values() if family.group == name]
+        elif name in FAMILIES:
+            names.append(name)
+        else:
+            raise ValueError(
+                f"unknown family {name!r}; expected all, groups ({', '.join(GROUPS)}) "
+                f"or families ({', '.join(FAMILIES)})"
+            )
+    return tuple(dict.fromkeys(names))
 
 
 def generator(family: str, seed: int, purpose: str = "scene") -> np.random.Generator:
@@ -43,11 +118,13 @@ def generator(family: str, seed: int, purpose: str = "scene") -> np.random.Gener
     return np.random.default_rng([int.from_bytes(word, "little"), seed])
 
 
-def make_scene(family: str, seed: int) -> Scene:
-    """The scene of a family and a seed, the same in every process.
+def make_scene(family: str, seed: int, robot: str = robots.DEFAULT) -> Scene:
+    """The scene of a family, a seed and a robot, the same in every process.
+
+    What is drawn does not depend on the robot: every robot reaches every place of a layout.
 
     Raises:
-        ValueError: unknown family, or negative seed.
+        ValueError: unknown family or robot, or negative seed.
     """
     if family not in FAMILIES:
         raise ValueError(f"unknown family {family!r}; expected one of {list(FAMILIES)}")
@@ -57,27 +134,40 @@ def make_scene(family: str, seed: int) -> Scene:
     while True:
         layout = Layout(rng)
         try:
-            form, slots = FAMILIES[family].draw(layout)
+            drawn = FAMILIES[family].draw(layout)
         except NoRoomError:
             continue
         break
+    look = draw_look(rng)
+    requests = drawn if isinstance(drawn, list) else [drawn]
+    words = (
+        language.word_chain(requests, rng)
+        if isinstance(drawn, list)
+        else language.word_instruction(*drawn, rng)
+    )
     scene = Scene(
         family,
         seed,
-        ROBOT,
+        robots.known(robot),
         tuple(layout.items),
         tuple(layout.receptacles),
-        draw_look(rng),
+        look,
         Goal(()),
-        language.word_instruction(form, slots, rng),
+        words,
+        tuple(layout.buttons),
+        layout.relations,
     )
-    return replace(scene, goal=language.goal_of(form, slots, scene))
+    goals = [language.goal_of(form, slots, scene) for form, slots in requests]
+    return replace(scene, goal=goals[0] if len(goals) == 1 else language.chain_goal(goals))
 
 
 def success(scene: Scene, state: SymbolicState, goal: Goal | None = None) -> dict[str, bool]:
     """Named conditions of a goal (default: the scene's); the task is done when all are true."""
     goal = goal or scene.goal
-    named = {f"{f.object} {f.relation} {f.target}": satisfied(state, f) for f in goal.facts}
+    named = {f"{f.object} {f.relation} {f.target}".strip(): satisfied(state, f) for f in goal.facts}
+    for index, stage in enumerate(goal.stages):
+        told = " and ".join(f"{f.object} {f.relation} {f.target}".strip() for f in stage)
+        named[f"before: {told}"] = state.stage > index
     wanted = {fact.object for fact in goal.facts}
     for receptacle in goal.exclusive:
         strangers = [name for name in state.inside(receptacle) if name not in wanted]

@@ -4,40 +4,132 @@ import json
 
 import pytest
 
-from tests.cli.runs import run_cli
+from emu_planner.cli import bench_planners
+from sim.bench.controls import SHORT
+from tests.cli.runs import run_cli, scripted_service
 from tests.cli.test_serve_command import checkpoint  # noqa: F401 - fixture
 from tests.engine.conftest import _one_thread, frames, parts  # noqa: F401 - fixtures
+from tests.sim.bench.results import results
 
 
-def test_wrong_arguments_are_told_before_any_process_starts(tmp_path):
-    for words, told in (
-        (["nowhere"], "no suite 'nowhere'"),
-        (["quick", "--planners", "oracle,luck"], "unknown planners"),
-        (["quick", "--checkpoint", str(tmp_path / "nothing")], "no checkpoint"),
-    ):
-        done = run_cli("bench", *words, "--out", str(tmp_path / "out"))
-        assert done.returncode == 2
-        assert told in " ".join(done.stdout.split())
-        assert "Traceback" not in done.stdout + done.stderr
+def told(done):
+    return " ".join(done.stdout.split())
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["sim", "--suite", "nowhere", "--planner", "oracle"], "no suite 'nowhere'"),
+        (["sim", "--planner", "oracle", "--controls", "oracle,luck"], "unknown controls"),
+        (["quick", "--planner", "/nowhere/at/all"], "no checkpoint"),
+        (["sim", "--planner", "sim.bench.cheats:Luck"], "no planner 'sim.bench.cheats:Luck'"),
+        (["sim", "--planner", "text-only"], "derives from another planner"),
+        (["sim", "--planner", "oracle", "--vision", "none"], "has no tokenizer"),
+        (["compare", "only.json"], "two results files or more"),
+        (["report", "nowhere"], "run `emu-planner bench sim"),
+    ],
+)
+def test_wrong_arguments_are_told_before_any_process_starts(tmp_path, words, message):
+    out = ("--out", str(tmp_path / "out")) if words[0] in ("sim", "quick") else ()
+    done = run_cli("bench", *words, *out)
+    assert done.returncode == 2, done.stdout + done.stderr
+    assert message in told(done)
+    assert "Traceback" not in done.stdout + done.stderr
     assert not (tmp_path / "out").exists()
 
 
 @pytest.mark.slow
-def test_a_suite_gives_rows_and_tables(checkpoint, tmp_path):  # noqa: F811
-    words = ("quick", "--planners", "oracle,copy-last-frame", "--scenes", "1", "--workers", "1")
-    done = run_cli("bench", *words, "--checkpoint", checkpoint, "--out", str(tmp_path))
+@pytest.mark.timeout(300)
+def test_a_checkpoint_gives_rows_tables_and_a_page(checkpoint, tmp_path):  # noqa: F811
+    out = tmp_path / "out"
+    words = ("quick", "--planner", checkpoint, "--scenes", "1", "--workers", "1", "--out", str(out))
+    done = run_cli("bench", *words, timeout_s=240)
     assert done.returncode == 0, done.stdout + done.stderr
-    lines = (tmp_path / "quick-tiny.jsonl").read_text().splitlines()
-    jobs = {row["job"]: row["rows"] for row in map(json.loads, lines)}
-    assert {name.rpartition(" ")[0] for name in jobs} == {"oracle", "copy-last-frame", "tokenizer ceiling"}
-    oracle = next(rows for name, rows in jobs.items() if name.startswith("oracle"))
-    assert oracle[0]["open_loop_success"]
-    assert "100.0% (1/1" in done.stdout
+    data = json.loads((out / "results.json").read_text())
+    assert data["planner"]["name"] == "tiny"
+    assert set(data["entrants"]) == {"tiny", *SHORT}
+    assert data["entrants"]["oracle"][0]["metrics"]["success_open"] == 1.0
+    # its random tokenizer shows nothing: the gate refuses its pictures, and the ceiling is printed
+    assert data["ceiling"]
+    assert not data["gate"]["passed"]
+    text = told(done)
+    for figure in (
+        "subgoals valid",
+        "task success, closed loop",
+        "ceiling",
+        "NOT scored",
+    ):
+        assert figure in text
+    assert (out / "index.html").read_text().startswith("<!doctype html>")
+    # nothing is left to do, and another checkpoint's rows are not mixed in
+    again = run_cli("bench", *words, timeout_s=240)
+    assert again.returncode == 0
+    other = run_cli("bench", "quick", "--planner", "oracle", "--scenes", "1", "--out", str(out))
+    assert other.returncode == 2
+    assert "rows are never mixed" in told(other)
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(300)
+def test_a_service_is_measured_over_grpc(tmp_path):
+    suite = tmp_path / "one.json"
+    suite.write_text(json.dumps({"scenes": [{"family": "zone", "seed": 1_000_000_009}]}))
+    words = ("sim", "--suite", str(suite), "--controls", "copy-first", "--workers", "1")
+    with scripted_service("zone", 1_000_000_009) as target:
+        for tokenizer, out in ((("--vision", "none"), "pixels"), ((), "unknown")):
+            more = ("--planner", f"grpc://{target}", "--out", str(tmp_path / out), *tokenizer)
+            done = run_cli("bench", *words, *more, timeout_s=120)
+            assert done.returncode == 0, done.stdout + done.stderr
+        pixels, unknown = (
+            json.loads((tmp_path / out / "results.json").read_text()) for out in ("pixels", "unknown")
+        )
+    (row,) = pixels["entrants"][f"grpc://{target}"]
+    assert row["score"] > 0.97
+    assert row["faults"] == []
+    assert pixels["entrants"]["copy-first"][0]["score"] == 0.0
+    # nobody said how its pictures are made: its words count, its pictures are not scored
+    (row,) = unknown["entrants"][f"grpc://{target}"]
+    assert row["score"] is None
+    assert row["metrics"]["success_open"] == row["metrics"]["success_closed"] == 1.0
+    assert "--vision FOLDER" in unknown["gate"]["why"]
+
+
+def test_a_planner_that_cannot_start_is_told(tmp_path):
+    name = "tests.sim.bench.scripted:cannot_start"
+    done = run_cli("bench", "sim", "--planner", name, "--scenes", "1", "--out", str(tmp_path))
+    assert done.returncode == 1
+    assert "no such weights" in told(done)
+
+
+def test_planners_are_found_by_their_names():
+    assert bench_planners.find("oracle", None).make is None
+    remote = bench_planners.find("grpc://127.0.0.1:1", None)
+    assert remote.identity == {"server": "127.0.0.1:1"}
+    assert not remote.draws_pixels
+    cheat = bench_planners.find("sim.bench.cheats:SaysNothing", "none")
+    assert cheat.draws_pixels
+    assert cheat.make is not None
+    assert type(cheat.make()).__name__ == "SaysNothing"
+
+
+def test_results_are_compared(tmp_path):
+    scenes = [f"stack/{seed}/panda" for seed in range(6)]
+    for name, score in (("good", 0.9), ("poor", 0.1), ("middling", 0.5)):
+        (tmp_path / f"{name}.json").write_text(json.dumps(results(name, dict.fromkeys(scenes, score))))
+    files = [str(tmp_path / f"{name}.json") for name in ("good", "poor", "middling")]
+    done = run_cli("bench", "compare", *files, "--json", str(tmp_path / "out.json"))
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "6 / 0 / 0" in told(done)
+    data = json.loads((tmp_path / "out.json").read_text())
+    assert [pair["wins"] for pair in data["pairs"]] == [6, 6, 0]
+    assert [rating["name"] for rating in data["ratings"]] == ["good", "poor", "middling"]
+    twice = run_cli("bench", "compare", files[0], f"{files[0]}#good")
+    assert "0 / 6 / 0" in told(twice)
 
 
 def test_a_service_that_ends_is_told_with_its_log(tmp_path):
     missing = str(tmp_path / "no-such-checkpoint")
     done = run_cli("bench", "latency", "--checkpoint", missing, "--out", str(tmp_path / "out"))
     assert done.returncode == 1
-    assert "the service ended with status 2" in " ".join(done.stdout.split())
+    assert "the service ended with status 2" in told(done)
     assert "Traceback" not in done.stdout + done.stderr

@@ -55,6 +55,9 @@ def test_serve_says_what_is_wrong_with_a_checkpoint_or_an_address(tmp_path):
 def test_demo_refuses_what_does_not_fit_together(tmp_path):
     for words, told in (
         (["--attach", "--seed", "3"], "--seed"),
+        (["--attach", "--robot", "kuka"], "--robot"),
+        (["--image", "x.png", "--task", "x", "--robot", "kuka"], "--robot"),
+        (["--robot", "ur5"], "invalid choice: 'ur5'"),
         (["--image", "x.png"], "--task"),
         (["--image", str(tmp_path), "--task", "x"], "there is no file"),
         (["--server", "a:1", "--checkpoint", "nano"], "--checkpoint"),
@@ -64,3 +67,18 @@ def test_demo_refuses_what_does_not_fit_together(tmp_path):
         assert done.returncode == 2
         assert told in done.stderr
         assert "Traceback" not in done.stderr
+
+
+def test_the_demo_offers_the_robots_that_there_are():
+    """It starts processes and imports no simulator, so it has a list of its own."""
+    from emu_planner.cli import demo
+    from sim.robots import ROBOTS
+
+    assert list(demo.ROBOTS) == list(ROBOTS)
+
+
+def test_data_refuses_an_unknown_robot_with_those_that_there_are(tmp_path):
+    done = run_cli("data", "sim", "--out", str(tmp_path / "no"), "--robot", "ur5")
+    assert done.returncode == 2
+    assert "unknown robot 'ur5'; expected one of panda, kuka, xarm, mobile" in done.stdout + done.stderr
+    assert not (tmp_path / "no").exists()

@@ -33,7 +33,7 @@ def test_a_task_is_planned_carried_out_and_shown(tmp_path):
     report = json.loads((tmp_path / "report.json").read_text())
     assert report["succeeded"] is True
     assert all(report["conditions"].values())
-    assert report["source"] == f"{FAMILY} scene {SEED}"
+    assert report["source"] == f"{FAMILY} scene {SEED}, robot panda"
     assert 0 < report["first_words_s"] <= report["first_keyframe_s"] <= report["plan_s"]
     assert len(report["steps"]) >= 2
     pages = (tmp_path / "index.html").read_text()
@@ -55,12 +55,16 @@ def test_a_task_is_planned_carried_out_and_shown(tmp_path):
 
 
 def test_a_picture_of_ones_own_is_planned_from_and_nothing_moves(tmp_path):
+    scene = ("--scene", "zone", "--robot", "xarm")
     with scripted_service(FAMILY, SEED) as server:
-        assert demo(server, tmp_path / "a", "--no-execute", "--scene", "zone").returncode == 0
+        assert demo(server, tmp_path / "a", "--no-execute", *scene).returncode == 0
         own = tmp_path / "a" / "step-01-before.png"
         words = ("--image", str(own), "--task", "put <it> away")
         done = demo(server, tmp_path / "b", *words)
     assert done.returncode == 0, done.stdout + done.stderr
+    source = json.loads((tmp_path / "a" / "report.json").read_text())["source"]
+    assert source.startswith("zone scene ")
+    assert source.endswith(", robot xarm")
     for name in ("a", "b"):
         report = json.loads((tmp_path / name / "report.json").read_text())
         assert report["succeeded"] is None

@@ -113,6 +113,30 @@ def test_three_rows_generate_what_whole_passes_give(small, size, count):
     assert found != two
 
 
+@pytest.mark.parametrize(
+    "case", golden.values("generation_interleaved.json")["cases"], ids=lambda case: case["name"]
+)
+def test_published_generations_with_several_images(small, case, monkeypatch):
+    """Words between images, a size of the model's own that is kept, and no_text_img_cfg."""
+    model, v = small
+    bias, head = torch.zeros(model.config.vocab_size), model.head
+    bias[v.zero : v.zero + 2] = case["digit_bias"]
+    bias[v.boi] = case["boi_bias"]
+    monkeypatch.setattr(model, "head", lambda hidden, rows: head(hidden, rows) + bias[rows])
+    branches = Branches(
+        model,
+        capacity=512,
+        unconditional=case["unc_prompt_ids"],
+        imageless=case["img_unc_prompt_ids"],
+        boi=v.boi,
+    )
+    decoding = Decoding(GREEDY, GREEDY, case["cfg"], case["image_cfg_scale"])
+    tokens = generate(branches, Grammar(v, case["size"]), Sampler(0), decoding, case["prompt_ids"], boi=v.boi)
+    found = [token.id for token in itertools.islice(tokens, len(case["output_ids"]))]
+    assert found.count(v.eoi) == 2
+    assert found == case["output_ids"]
+
+
 def test_an_image_scale_of_1_is_no_text_guidance(small):
     model, v = small
     decoding = Decoding(GREEDY, GREEDY, SCALE, 1.0)

@@ -127,7 +127,10 @@ def test_the_weight_of_the_reference_images_reaches_the_guidance(generator):
     ids=["several", "one, sizes free"],
 )
 def test_sizes_that_may_differ_are_the_models_choice(generator, changes, images):
-    """There the last reference image's size is parsed from the prompt and then forced."""
+    """There the last reference image's size is parsed from the prompt and then forced.
+
+    So is the size of the first generated image; see test_generator.py for those after it.
+    """
     grid = grid_of(generator, images, aspect_ratio="auto", max_new_tokens=300, **changes)
     assert grid.shape == (10, 10)
 

@@ -170,6 +170,15 @@ def test_log_probabilities_are_those_of_the_text_slice(published, published_voca
     assert token.logprob == pytest.approx(float(logits.log_softmax(0)[token.id]), abs=1e-3)
 
 
+def test_keys_and_values_lie_where_their_layer_does(published):
+    layers = published.config.num_hidden_layers
+    places = [torch.device("cpu"), *[torch.device("meta")] * (layers - 1)]
+    cache = StaticCache(published.config, rows=2, capacity=8, device=places)
+    for tensors in (cache.keys, cache.values):
+        assert [tensor.device for tensor in tensors] == places
+        assert {tensor.shape for tensor in tensors} == {cache.keys[0].shape}
+
+
 def test_a_full_cache_says_so_and_stays_as_it_was(published):
     cache = StaticCache(published.config, rows=2, capacity=8)
     cache.append([0], 6)

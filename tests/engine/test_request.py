@@ -3,6 +3,7 @@
 import subprocess
 import sys
 from dataclasses import astuple, replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -151,3 +152,18 @@ def test_asking_and_reading_need_no_torch():
         "sys.exit(bool({'torch', 'tiktoken'} & set(sys.modules)))"
     )
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+def test_the_table_in_the_documents_holds_these_defaults():
+    text = (Path(__file__).parents[2] / "docs" / "generation.md").read_text()
+    assert f"| | {' | '.join(SETTINGS)} |" in text
+
+    def row(name, form):
+        return f"| {name} | {' | '.join(form.format(s=s) for s in SETTINGS.values())} |"
+
+    assert row("`classifier_free_guidance`", "{s.classifier_free_guidance}") in text
+    for kind in ("image", "text"):
+        form = f"{{s.{kind}_top_k}} / {{s.{kind}_top_p:g}} / {{s.{kind}_temperature:g}}"
+        assert row(f"`{kind}_top_k` / `_top_p` / `_temperature`", form) in text
+    assert row("`image_area`, px", "{s.image_area}") in text
+    assert row("`max_new_tokens`", "{s.max_new_tokens}") in text

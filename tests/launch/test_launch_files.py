@@ -145,7 +145,7 @@ def defaults_of(params: type) -> dict[str, object]:
 
 
 def test_parameters_set_by_the_launch_files_are_declared_with_the_same_default() -> None:
-    for name, by_argument in (("planner", {"server"}), ("sim", {"family", "seed"})):
+    for name, by_argument in (("planner", {"server"}), ("sim", {"family", "robot", "seed"})):
         path = ROOT / "launch" / f"{name}.launch.py"
         in_file = node_parameters(name)
         assert by_argument <= overrides(path) - {"use_sim_time"} <= set(in_file)

@@ -5,11 +5,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from sim import data, episode
+from sim import data, episode, robots
 from sim.data import EpisodeReader
 from sim.language import parse
 from sim.scene import BENCHMARK_FIRST_SEED, training_seed
-from sim.tasks import make_scene
+from sim.tasks import FAMILIES, FIRST, make_scene
 from sim.world import World
 
 
@@ -39,6 +39,38 @@ def test_records_read_back_as_they_were_simulated(folder: Path) -> None:
         assert np.array_equal(reader.frame(record, index), picture)
     scene = make_scene(record.family, record.seed)
     assert [parse(text, scene) for text in record.subgoals] == list(record.skills)
+
+
+def test_robots_take_turns_and_records_name_them(tmp_path: Path) -> None:
+    names = tuple(robots.ROBOTS)
+    assert [data.robot_of(seed, names) for seed in (0, 3, 4, 8, 12, 16)] == [
+        "panda", "panda", "kuka", "xarm", "mobile", "panda",
+    ]  # fmt: skip
+    # every robot meets every family
+    met = {(data.robot_of(seed, names), data.family_of(seed)) for seed in range(len(names) * len(FIRST))}
+    assert len(met) == len(names) * len(FIRST)
+    data.write(tmp_path, episodes=2, first_seed=7, robot="all")
+    reader = EpisodeReader(tmp_path)
+    records = list(reader)
+    assert [(record.seed, record.robot) for record in records] == [(7, "kuka"), (8, "xarm")]
+    with World() as world:
+        again = episode.record(world, records[0].family, 7, "kuka")
+    assert records[0].states == again.states
+    assert np.array_equal(reader.frame(records[0], 1), again.pictures[1])
+    with pytest.raises(ValueError, match="holds the run"):
+        data.write(tmp_path, episodes=2, first_seed=7, robot="kuka")
+
+
+def test_an_unknown_robot_is_refused_before_anything_is_written(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match=r"unknown robot 'ur5'.*panda, kuka, xarm, mobile"):
+        data.write(tmp_path / "no", episodes=2, robot="ur5")
+    assert not (tmp_path / "no").exists()
+
+
+def test_a_run_from_before_there_were_robots_goes_on_as_the_pandas(tmp_path: Path) -> None:
+    (tmp_path / "run.json").write_text('{"episodes": 1, "first_seed": 40}\n')
+    assert data.write(tmp_path, episodes=1, first_seed=40)["seeds"] == 1
+    assert [record.robot for record in EpisodeReader(tmp_path)] == ["panda"]
 
 
 def test_a_suffix_starts_in_the_middle(folder: Path) -> None:
@@ -76,3 +108,36 @@ def test_benchmark_seeds_are_refused(tmp_path: Path) -> None:
 def test_a_missing_folder_is_named(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="nowhere"):
         EpisodeReader(tmp_path / "nowhere")
+
+
+def test_families_take_turns_when_asked_for_and_only_then(tmp_path: Path) -> None:
+    assert [data.family_of(seed) for seed in range(5)] == [*FIRST, FIRST[0]]
+    every = tuple(FAMILIES)
+    assert [data.family_of(seed, every) for seed in range(len(every))] == list(every)
+    data.write(tmp_path, episodes=2, first_seed=2, families="button,row")
+    reader = EpisodeReader(tmp_path)
+    records = list(reader)
+    assert [(record.seed, record.family) for record in records] == [(2, "button"), (3, "row")]
+    with World() as world:
+        for record in records:
+            again = episode.record(world, record.family, record.seed)
+            assert record.skills == tuple(taken.skill for taken in again.steps)
+            assert record.states == again.states
+            scene = again.scene
+            assert [parse(text, scene) for text in record.subgoals] == list(record.skills)
+    # a lamp, a stage and a relation came back from the disk
+    assert records[0].states[-1].parts[0].relation == "lit"
+    assert records[0].states[-1].stage == 1
+    assert any(fact.relation == "right_of" for fact in records[1].states[-1].spatial)
+    with pytest.raises(ValueError, match="holds the run"):
+        data.write(tmp_path, episodes=2, first_seed=2)
+
+
+def test_a_robot_is_not_asked_for_what_it_cannot_do(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match=r"kuka cannot do push.*panda"):
+        data.write(tmp_path, episodes=2, robot="kuka", families="stack,push")
+    with pytest.raises(ValueError, match="unknown family 'juggle'"):
+        data.write(tmp_path, episodes=2, families="juggle")
+    names = ("panda", "kuka", "xarm", "mobile")
+    met = {data.robot_of(seed, names, ("push", "stack")) for seed in range(0, 40, 2)}
+    assert met == {"panda", "xarm"}

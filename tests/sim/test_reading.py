@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from sim import tasks
+from sim import fixture_skills, tasks
 from sim.oracle import next_skill
 from sim.reading import library, read_picture
 from sim.scene import BENCHMARK_FIRST_SEED, Pose
@@ -31,8 +31,11 @@ def world() -> Iterator[World]:
 @pytest.mark.parametrize("family", list(tasks.FAMILIES))
 def test_real_pictures_are_read_as_the_skill_that_was_done(world: World, family: str) -> None:
     world.reset(family, BENCHMARK_FIRST_SEED + 7)
-    for _ in range(2):
+    for index in range(2):
         skill = next_skill(world.scene.goal, world.state())
+        if family == "push" and index == 1:
+            assert skill is None
+            return
         assert skill is not None
         candidates = library(world)
         # looking changes nothing: the same picture again
@@ -80,3 +83,25 @@ def test_another_size_is_refused(world: World) -> None:
     world.reset("zone", 5)
     with pytest.raises(ValueError, match="expected"):
         read_picture(np.zeros((96, 192, 3), np.uint8), library(world))
+
+
+def test_open_closed_and_ajar_are_told_apart(world: World) -> None:
+    scene = world.reset("drawer_get", BENCHMARK_FIRST_SEED + 7)
+    drawer = scene.receptacles[0].name
+    shut_in = [item.name for item in scene.items if world.state().shut_in(item.name) == drawer]
+    assert shut_in
+    candidates = library(world)
+    names = [candidate.name for candidate in candidates]
+    # of what is not to be seen nothing is imagined
+    assert not [name for name in names if name.startswith(tuple(shut_in))]
+    for fraction, told, possible in ((0.5, f"{drawer} ajar", False), (1.0, f"open({drawer})", True)):
+        snapshot = world.snapshot()
+        what = scene.receptacle(drawer)
+        assert what is not None
+        world.pose_state(fixture_skills.carried(world, what, fraction), parts={drawer: fraction})
+        shown = degrade(world.picture())
+        world.restore(snapshot)
+        world.forget(snapshot)
+        best = read_picture(shown, candidates).best
+        assert (best.name, best.possible) == (told, possible)
+    assert np.array_equal(world.picture(), candidates[0].picture)

@@ -23,6 +23,7 @@ from sensor_msgs.msg import CameraInfo, Image
 from std_srvs.srv import Trigger
 
 from emu_planner.cli.processes import Children, free_domain
+from emu_planner.cli.record import DemoError
 from emu_planner.ros.outputs import NEWEST, latched_for
 from sim.ros_node import SubgoalFilter
 
@@ -127,13 +128,15 @@ class FakeNode:
         return self.newest()
 
 
-@pytest.fixture(scope="module")
-def rig(tmp_path_factory):
+@contextlib.contextmanager
+def running_rig(logs, **more):
+    """The simulator's node in a process of its own, and the planner that it listens to."""
     domain = free_domain()
     graph = {"ROS_DOMAIN_ID": str(domain), "ROS_AUTOMATIC_DISCOVERY_RANGE": "LOCALHOST"}
-    with Children(tmp_path_factory.mktemp("logs"), graph) as children:
-        scene = ("-p", "family:=stack", "-p", f"seed:={SEED}")
-        children.start("sim", "sim.ros_node", "--ros-args", *scene)
+    with Children(logs, graph) as children:
+        params = {"family": "stack", "seed": SEED, **more}
+        words = [word for name, value in params.items() for word in ("-p", f"{name}:={value}")]
+        children.start("sim", "sim.ros_node", "--ros-args", *words)
         fake = FakeNode(domain)
         try:
             until(lambda: children.check() or all(fake.pictures.values()), "pictures")
@@ -144,6 +147,12 @@ def rig(tmp_path_factory):
             assert children.processes["sim"].wait(10.0) == 0
         finally:
             fake.close()
+
+
+@pytest.fixture(scope="module")
+def rig(tmp_path_factory):
+    with running_rig(tmp_path_factory.mktemp("logs")) as fake:
+        yield fake
 
 
 @pytest.fixture
@@ -250,6 +259,20 @@ def test_the_arm_stops_when_the_subgoal_is_taken_back(planner):
     assert np.array_equal(planner.settled(), stopped)
     told = json.loads(planner.call("sim/evaluate").message)
     assert told["conditions"]["all at rest"] is True
+
+
+def test_the_robot_is_a_parameter(tmp_path):
+    with running_rig(tmp_path, robot="kuka", time_factor=20.0) as fake:
+        assert fake.carried_out("pick up the blue block") == (SUCCEEDED, "")
+        told = json.loads(fake.call("sim/evaluate").message)
+        assert told["scene"]["robot"] == "kuka"
+        assert told["conditions"]["gripper empty"] is False
+
+
+def test_an_unknown_robot_ends_the_node_with_the_names_that_are_known(tmp_path):
+    told = r"unknown robot 'ur5'; expected one of panda, kuka, xarm, mobile"
+    with pytest.raises(DemoError, match=told), running_rig(tmp_path, robot="ur5"):
+        pass
 
 
 def test_the_filter_obeys_each_command_once_and_counts_again_for_a_new_planner():

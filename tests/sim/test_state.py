@@ -5,7 +5,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from sim import skills
+from sim import robots, skills
 from sim.scene import Fact, Pose, Skill
 from sim.state import satisfied
 from sim.world import World
@@ -17,10 +17,10 @@ def shared() -> Iterator[World]:
         yield world
 
 
-@pytest.fixture
-def world(shared: World) -> World:
-    """A scene with two blocks, moved to known places."""
-    shared.reset("stack", 0)
+@pytest.fixture(params=list(robots.ROBOTS))
+def world(request: pytest.FixtureRequest, shared: World) -> World:
+    """A scene with two blocks, moved to known places, for each robot."""
+    shared.reset("stack", 0, request.param)
     _, b = _blocks(shared)
     half = shared.scene.item(b).size / 2
     shared.pose_state(
@@ -59,12 +59,12 @@ def test_floating_is_not_on(world: World) -> None:
     assert _put(world, a, 0.5, -0.05, half_a + 0.02).relation == "floating"
 
 
-def test_floating_at_the_carry_point_is_held_only_between_closed_fingers(world: World) -> None:
+def test_floating_at_the_carry_point_is_held_only_by_a_closed_gripper(world: World) -> None:
     a, _ = _blocks(world)
     item = world.scene.item(a)
-    world.pose_state({a: skills.carry_pose(item)}, "carry", item.size)
+    world.pose_state({a: skills.carry_pose(world, item)}, "carry", item.size)
     assert world.state().held == a
-    world.pose_state({a: skills.carry_pose(item)}, "carry", 0.08)
+    world.pose_state({a: skills.carry_pose(world, item)}, "carry", None)
     assert world.state().of(a).relation == "floating"
 
 
@@ -72,7 +72,10 @@ def test_a_real_grasp_is_held_and_a_release_is_not(world: World) -> None:
     a, _ = _blocks(world)
     assert world.execute(Skill("pick", a)).ok
     assert world.state().held == a
-    world.arm.grip(0.08, 3)
+    world.robot.gripper.open()
+    world.robot.drive()
+    for _ in range(3):
+        world.step()
     assert world.state().held is None
     assert world.state().of(a).relation in ("moving", "floating")
     for _ in range(240):
@@ -125,7 +128,7 @@ def test_an_object_that_is_still_touched_satisfies_nothing(world: World) -> None
     world.pose_state({a: goal}, "carry", item.size)
     now = world.state()
     assert satisfied(now, Fact(a, "on", b))
-    grip = skills.carry_pose(item)
+    grip = skills.carry_pose(world, item)
     base = world.scene.item(b)
     low = grip.position[2] - item.size / 2 - base.size / 2
     world.pose_state({a: grip, b: Pose.upright(grip.position[0], grip.position[1], low)}, "carry", item.size)

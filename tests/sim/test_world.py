@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from sim import tasks
+from sim import robots, tasks
 from sim.oracle import next_skill
 from sim.scene import Skill
 from sim.world import World
@@ -76,11 +76,17 @@ def test_legal_skills_follow_the_state() -> None:
         assert scene.receptacles[0].name in {skill.target for skill in places}
 
 
-@pytest.mark.parametrize("family", list(tasks.FAMILIES))
-def test_imagining_a_skill_gives_the_state_and_nearly_the_picture(family: str) -> None:
+# every robot in the first families, the Panda in all, and an xArm where things are led and pushed
+CASES = [(family, robot) for family in tasks.FIRST for robot in robots.ROBOTS]
+CASES += [(family, "panda") for family in tasks.FAMILIES if family not in tasks.FIRST]
+CASES += [("kitchen", "xarm"), ("push", "xarm"), ("pyramid", "kuka"), ("row", "mobile")]
+
+
+@pytest.mark.parametrize(("family", "robot"), CASES)
+def test_imagining_a_skill_gives_the_state_and_nearly_the_picture(family: str, robot: str) -> None:
     with World() as world:
-        scene = world.reset(family, 9)
-        for _ in range(2):
+        scene = world.reset(family, 9, robot)
+        for _ in range(1 if family == "push" else 2):
             skill = next_skill(scene.goal, world.state())
             assert skill is not None
             remembered = world.snapshot()

@@ -1,0 +1,153 @@
+"""Planners under test by their names on the command line: who makes them, in a process of their own.
+
+Imports torch or gRPC only where a planner is made.
+"""
+
+import functools
+import importlib
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from emu_planner.plan import Event, FrameSource, StepOutcome, Stop, Task
+from emu_planner.plan.planner import Planner
+from sim.bench.controls import CONTROLS
+
+if TYPE_CHECKING:
+    from emu_planner.model.ibq import VisionTokenizer
+
+_GRPC = "grpc://"
+
+
+@dataclass(frozen=True)
+class Entry:
+    """A planner as the benchmark wants it."""
+
+    name: str
+    # None: a control of that name
+    make: Callable[[], Planner] | None
+    # what tells this planner from others of the same name
+    identity: dict[str, Any] = field(default_factory=dict)
+    draws_pixels: bool = False
+
+
+@dataclass(frozen=True)
+class WithTokenizer:
+    """A planner beside the vision tokenizer that its keyframes come from."""
+
+    planner: Planner
+    vision: "VisionTokenizer"
+
+    def plan(
+        self,
+        task: Task,
+        frames: FrameSource,
+        history: Sequence[StepOutcome] = (),
+        *,
+        stop: Stop | None = None,
+    ) -> Iterator[Event]:
+        """See plan.Planner."""
+        yield from self.planner.plan(task, frames, history, stop=stop)
+
+    def round_trip(self, picture: NDArray[np.uint8]) -> NDArray[np.uint8]:
+        """The picture through the tokenizer and back."""
+        from emu_planner.engine.picture import decode, encode
+
+        return decode(self.vision, encode(self.vision, picture), ("picture",)).rgb
+
+
+def find(name: str, vision: str | None) -> Entry:
+    """The planner of a name.
+
+    Args:
+        name: nano or a checkpoint, grpc://HOST:PORT, MODULE:CALLABLE, or a control.
+        vision: a checkpoint whose vision tokenizer made the pictures, or "none": they are pixels.
+
+    Raises:
+        ValueError: there is no such planner or checkpoint.
+    """
+    pixels, said = vision == "none", vision is not None
+    vision = None if pixels else vision
+    if name in CONTROLS:
+        if said:
+            raise ValueError(f"{name} is a control and has no tokenizer; leave --vision out")
+        if CONTROLS[name].derived:
+            raise ValueError(f"{name} derives from another planner; name it in --controls")
+        return Entry(name, None, draws_pixels=True)
+    if name.startswith(_GRPC):
+        server = name.removeprefix(_GRPC)
+        make: Callable[[], Planner] = functools.partial(_remote, server, vision)
+        return Entry(name, make, {"server": server, **_tokenizer_identity(vision)}, pixels)
+    if ":" in name and "/" not in name:
+        _named(name)
+        make = functools.partial(_own, name, vision)
+        return Entry(name, make, _tokenizer_identity(vision), pixels)
+    from emu_planner.model.checkpoint import resolve
+    from sim.bench.versions import folder_sha256
+
+    # before any process starts: a wrong name ends here, and one on the hub is downloaded once
+    folder = resolve(name)
+    make = functools.partial(_model, str(folder), vision)
+    identity = {"checkpoint_sha256": folder_sha256(folder), **_tokenizer_identity(vision)}
+    return Entry(Path(name).name, make, identity, pixels)
+
+
+def _tokenizer_identity(vision: str | None) -> dict[str, str]:
+    if vision is None:
+        return {}
+    from emu_planner.model.checkpoint import resolve, vision_folder
+    from sim.bench.versions import folder_sha256
+
+    return {"vision_sha256": folder_sha256(vision_folder(resolve(vision)))}
+
+
+# ---- in the planner's process
+
+
+def _one_thread() -> None:
+    import torch
+
+    torch.set_num_threads(1)
+
+
+def _vision(checkpoint: str) -> "VisionTokenizer":
+    from emu_planner.model.checkpoint import load_vision_tokenizer, resolve
+
+    _one_thread()
+    return load_vision_tokenizer(resolve(checkpoint))
+
+
+def _model(checkpoint: str, vision: str | None) -> Planner:
+    from emu_planner.engine.planner import EmuPlanner
+
+    _one_thread()
+    return WithTokenizer(EmuPlanner.load(checkpoint), _vision(vision or checkpoint))
+
+
+def _remote(server: str, vision: str | None) -> Planner:
+    from emu_planner.wire.client import ClientConfig, RemotePlanner
+    from emu_planner.wire.credentials import Credentials
+
+    planner = RemotePlanner(server, ClientConfig(credentials=Credentials.from_environment()))
+    return planner if vision is None else WithTokenizer(planner, _vision(vision))
+
+
+def _own(name: str, vision: str | None) -> Planner:
+    planner: Planner = _named(name)()
+    return planner if vision is None else WithTokenizer(planner, _vision(vision))
+
+
+def _named(name: str) -> Callable[[], Planner]:
+    """What MODULE:CALLABLE names. ValueError: nothing that can be called."""
+    module, _, attribute = name.partition(":")
+    try:
+        found = getattr(importlib.import_module(module), attribute)
+    except (ImportError, AttributeError) as error:
+        raise ValueError(f"no planner {name!r}: {error}") from error
+    if not callable(found):
+        raise ValueError(f"{name} is no class or function that makes a planner")
+    return found

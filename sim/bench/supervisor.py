@@ -1,0 +1,342 @@
+"""The planner under test, in a process of its own that may crash, hang or lie.
+
+What goes in is a Task, an observation and the history. What comes out is JSON and raw pixels, so that
+nothing of the planner runs in the scorer. A planner that is late or gone is killed with all that it
+started, and a fresh one answers the next question. Knows no world.
+"""
+
+import contextlib
+import ctypes
+import json
+import multiprocessing
+import os
+import signal
+import sys
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from multiprocessing.connection import Connection
+from multiprocessing.process import BaseProcess
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from emu_planner.plan.errors import ErrorCode, PlanError
+from emu_planner.plan.event import Event, FinishReason, PlanComplete, PlanStarted, StepComplete, TextDelta
+from emu_planner.plan.frame import FrameSource, Observation, Still
+from emu_planner.plan.planner import Planner, Task
+from emu_planner.plan.step import Keyframe, Step, StepOutcome
+from emu_planner.plan.stop import Stop
+from sim.bench.plans import PlannerFault
+
+Picture = NDArray[np.uint8]
+
+_PR_SET_PDEATHSIG = 1  # prctl(2)
+_MOST_BYTES = 64 * 2**20  # of one message
+_LEAVE_S = 2.0  # for a planner to end by itself when nothing is wanted of it any more
+
+
+@dataclass(frozen=True)
+class Limits:
+    """How long a planner may take; all in seconds."""
+
+    # to load
+    start_s: float = 600.0
+    # for one plan from its first event to its last, open loop or one call of a closed loop
+    plan_s: float = 300.0
+    # for one picture through its tokenizer
+    picture_s: float = 60.0
+
+    def __post_init__(self) -> None:
+        for name in ("start_s", "plan_s", "picture_s"):
+            if getattr(self, name) <= 0:
+                raise ValueError(f"{name} is {getattr(self, name)}; expected more than 0 s")
+
+
+class StartError(RuntimeError):
+    """The planner's process could not start, so there is nothing to measure."""
+
+
+class Supervised:
+    """A Planner whose work is done in another process. Use it as a context manager.
+
+    Args:
+        make: gives the planner, in that process; must be picklable. A planner that has a method
+            `round_trip(picture) -> picture`, its tokenizer there and back, shows it here.
+        log: where its output goes; None: nowhere.
+    """
+
+    def __init__(
+        self, make: Callable[[], Planner], limits: Limits | None = None, log: Path | None = None
+    ) -> None:
+        self._make, self._limits, self._log = make, limits or Limits(), log
+        self._process: BaseProcess | None = None
+        self._pipe: Connection | None = None
+        self._started_once = False
+        self.restarts = 0
+        self.has_round_trip = False
+
+    def __enter__(self) -> "Supervised":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def start(self) -> None:
+        """Start the process and wait until the planner is loaded. StartError: it cannot be."""
+        if self._process is not None and self._process.is_alive():
+            return
+        self._kill()
+        context = multiprocessing.get_context("spawn")
+        self._pipe, theirs = context.Pipe()
+        process = context.Process(
+            target=_serve, args=(theirs, self._make, str(self._log or os.devnull), os.getpid()), daemon=True
+        )
+        process.start()
+        self._process = process
+        theirs.close()
+        try:
+            message = self._receive(time.monotonic() + self._limits.start_s, "start")
+        except PlannerFault as fault:
+            self._kill()
+            raise StartError(f"the planner did not start: {fault}{self._where()}") from fault
+        if message["is"] != "ready":
+            self._kill()
+            raise StartError(f"the planner did not start: {message.get('detail', '')}{self._where()}")
+        self.has_round_trip = bool(message["round_trip"])
+        self.restarts += self._started_once
+        self._started_once = True
+
+    def close(self) -> None:
+        """End the process."""
+        if self._pipe is not None and self._process is not None and self._process.is_alive():
+            with contextlib.suppress(OSError):
+                self._pipe.send(("leave",))
+            self._process.join(_LEAVE_S)
+        self._kill()
+
+    def plan(
+        self,
+        task: Task,
+        frames: FrameSource,
+        history: Sequence[StepOutcome] = (),
+        *,
+        stop: Stop | None = None,  # noqa: ARG002 - the process has no token to share
+    ) -> Iterator[Event]:
+        """See plan.Planner.
+
+        Raises:
+            PlanError: the planner's own.
+            PlannerFault: it crashed, took too long or sent something else than a plan.
+        """
+        shown = frames.newest()
+        self._ask(("plan", task, shown, tuple(history)))
+        until_s = time.monotonic() + self._limits.plan_s
+        ended = False
+        try:
+            while True:
+                message = self._receive(until_s, "plan")
+                if message["is"] in ("end", "gave up", "raised"):
+                    ended = True
+                if message["is"] == "end":
+                    return
+                event = self._event(message, until_s, shown)
+                if isinstance(event, PlanComplete):
+                    # who reads a plan stops here, so the stream's own end is taken first
+                    ended = self._receive(until_s, "end of the stream")["is"] == "end"
+                yield event
+                if isinstance(event, PlanComplete):
+                    return
+        finally:
+            # a stream that the reader left half read would run into the next answer
+            if not ended:
+                self._kill()
+
+    def round_trip(self, picture: Picture) -> Picture:
+        """One picture through the planner's tokenizer. PlannerFault: as in plan."""
+        self._ask(("round trip", picture))
+        until_s = time.monotonic() + self._limits.picture_s
+        message = self._receive(until_s, "picture")
+        if message["is"] != "picture":
+            raise PlannerFault("raised", str(message.get("detail", message["is"])))
+        return self._pixels(message, until_s)
+
+    # ---- what comes out
+
+    def _event(self, message: dict[str, Any], until_s: float, shown: Observation) -> Event:
+        try:
+            match message["is"]:
+                case "started":
+                    return PlanStarted(shown.seq, int(message["seed"]), shown.stamp_s)
+                case "words":
+                    return TextDelta(int(message["index"]), str(message["text"]))
+                case "step":
+                    keyframe = None
+                    if message["views"] is not None:
+                        keyframe = Keyframe(self._pixels(message, until_s), tuple(message["views"]))
+                    return StepComplete(Step(int(message["index"]), str(message["subgoal"]), keyframe))
+                case "complete":
+                    return PlanComplete(FinishReason(message["reason"]))
+                case "gave up":
+                    raise PlanError(ErrorCode(message["code"]), str(message["detail"]))
+        except (KeyError, TypeError, ValueError) as error:
+            raise PlannerFault("broken stream", f"a message that is no event: {error}") from error
+        kind = "raised" if message["is"] == "raised" else "broken stream"
+        raise PlannerFault(kind, str(message.get("detail", message["is"])))
+
+    def _pixels(self, message: dict[str, Any], until_s: float) -> Picture:
+        shape = [int(n) for n in message["shape"]]
+        data = self._bytes(until_s, "picture")
+        if len(data) != int(np.prod(shape)):
+            raise PlannerFault("bad picture", f"{len(data)} bytes for shape {shape}")
+        return np.frombuffer(data, np.uint8).reshape(shape)
+
+    def _receive(self, until_s: float, what: str) -> dict[str, Any]:
+        data = self._bytes(until_s, what)
+        try:
+            message = json.loads(data)
+            message["is"]
+        except (ValueError, KeyError, TypeError) as error:
+            self._kill()
+            raise PlannerFault("broken stream", f"a message that is no JSON: {error}") from error
+        assert isinstance(message, dict)
+        return message
+
+    def _bytes(self, until_s: float, what: str) -> bytes:
+        assert self._pipe is not None
+        try:
+            if not self._pipe.poll(max(0.0, until_s - time.monotonic())):
+                self._kill()
+                raise PlannerFault("too slow", f"no {what} within the time limit; it was killed")
+            return self._pipe.recv_bytes(_MOST_BYTES)
+        except (EOFError, OSError) as error:
+            status = self._kill()
+            raise PlannerFault("crashed", f"its process ended ({_how(status)}){self._where()}") from error
+
+    def _ask(self, question: tuple[Any, ...]) -> None:
+        if self._process is None or not self._process.is_alive():
+            try:
+                self.start()
+            except StartError as error:
+                if not self._started_once:
+                    raise
+                raise PlannerFault("crashed", f"and does not start again: {error}") from error
+        assert self._pipe is not None
+        try:
+            self._pipe.send(question)
+        except (OSError, ValueError) as error:
+            status = self._kill()
+            raise PlannerFault("crashed", f"its process ended ({_how(status)})") from error
+
+    def _kill(self) -> int | None:
+        """End the process and all of its session; its exit status, if it had ended by itself."""
+        process, self._process = self._process, None
+        pipe, self._pipe = self._pipe, None
+        if pipe is not None:
+            pipe.close()
+        if process is None or process.pid is None:
+            return None
+        process.join(0.2)
+        status = process.exitcode
+        with contextlib.suppress(ProcessLookupError, PermissionError):
+            # its own session, so that what it started goes too
+            os.killpg(process.pid, signal.SIGKILL)
+        process.kill()
+        process.join()
+        return status
+
+    def _where(self) -> str:
+        return f"; its output is in {self._log}" if self._log is not None else ""
+
+
+def _how(status: int | None) -> str:
+    if status is None:
+        return "killed"
+    return f"signal {-status}" if status < 0 else f"status {status}"
+
+
+# ---- in the planner's process
+
+
+def _serve(pipe: Connection, make: Callable[[], Planner], log: str, parent: int) -> None:
+    """Load the planner, answer questions until the pipe ends."""
+    os.setsid()
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, int(signal.SIGKILL), 0, 0, 0)
+        if os.getppid() != parent:
+            return
+    with open(log, "ab", buffering=0) as file:
+        os.dup2(file.fileno(), 1)
+        os.dup2(file.fileno(), 2)
+    try:
+        planner = make()
+    except BaseException as error:
+        _send(pipe, {"is": "failed", "detail": f"{type(error).__name__}: {error}"})
+        raise
+    _send(pipe, {"is": "ready", "round_trip": callable(getattr(planner, "round_trip", None))})
+    while True:
+        try:
+            question = pipe.recv()
+        except EOFError:
+            return
+        if question[0] == "leave":
+            return
+        if question[0] == "plan":
+            _answer(pipe, planner, *question[1:])
+        else:
+            _pass_through(pipe, planner, question[1])
+
+
+def _answer(
+    pipe: Connection, planner: Planner, task: Task, shown: Observation, history: tuple[StepOutcome, ...]
+) -> None:
+    try:
+        for event in planner.plan(task, Still(shown), history):
+            _send_event(pipe, event)
+        _send(pipe, {"is": "end"})
+    except PlanError as error:
+        _send(pipe, {"is": "gave up", "code": error.code.value, "detail": error.message[:2000]})
+    except (BrokenPipeError, ConnectionResetError):
+        raise
+    except Exception as error:
+        _send(pipe, {"is": "raised", "detail": f"{type(error).__name__}: {error}"[:2000]})
+
+
+def _send_event(pipe: Connection, event: Event) -> None:
+    match event:
+        case PlanStarted():
+            _send(pipe, {"is": "started", "seed": event.seed})
+        case TextDelta():
+            _send(pipe, {"is": "words", "index": event.index, "text": event.text})
+        case StepComplete(step=step):
+            head: dict[str, Any] = {"is": "step", "index": step.index, "subgoal": step.subgoal, "views": None}
+            if step.keyframe is None:
+                _send(pipe, head)
+            else:
+                _send_picture(pipe, {**head, "views": step.keyframe.views}, step.keyframe.rgb)
+        case PlanComplete():
+            _send(pipe, {"is": "complete", "reason": event.reason.value})
+        case _:
+            pass
+
+
+def _pass_through(pipe: Connection, planner: Any, picture: Picture) -> None:
+    try:
+        sent = planner.round_trip(picture)
+        if sent.dtype != np.uint8:
+            raise ValueError(f"round_trip gave {sent.dtype}, expected uint8")
+    except Exception as error:
+        _send(pipe, {"is": "raised", "detail": f"{type(error).__name__}: {error}"[:2000]})
+    else:
+        _send_picture(pipe, {"is": "picture"}, sent)
+
+
+def _send_picture(pipe: Connection, head: dict[str, Any], rgb: Picture) -> None:
+    _send(pipe, {**head, "shape": rgb.shape})
+    pipe.send_bytes(np.ascontiguousarray(rgb).tobytes())
+
+
+def _send(pipe: Connection, message: dict[str, Any]) -> None:
+    pipe.send_bytes(json.dumps(message).encode())

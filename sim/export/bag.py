@@ -1,0 +1,163 @@
+"""rosbag2 folders with MCAP inside, one a shard: for `ros2 bag` and Foxglove.
+
+    shard-00000/shard-00000.mcap, shard-00000/metadata.yaml
+
+    /episode                         std_msgs/String        the record as JSON, at its first frame
+    /task                            std_msgs/String        the instruction, at its first frame
+    /<view>/image_raw/compressed     sensor_msgs/CompressedImage   PNG, at each frame
+    /subgoal                         std_msgs/String        what begins at the frame; empty at the end
+
+Types of every ROS 2, no messages of our own, so nothing has to be built to play a bag. A second
+of the bag is one step; stamps are no time that passed. Written by `rosbags`, which needs no ROS.
+"""
+
+import json
+from collections import defaultdict
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+from rosbags.interfaces import (
+    Connection,
+    Qos,
+    QosDurability,
+    QosHistory,
+    QosLiveliness,
+    QosReliability,
+    QosTime,
+)
+from rosbags.rosbag2 import Reader, ReaderError, StoragePlugin, Writer
+from rosbags.serde import SerdeError
+from rosbags.typesys import Stores, get_typestore
+
+from sim.camera import VIEWS
+from sim.data import decode_png, encode_png
+from sim.export.target import Target
+from sim.shards import DamageError, Line, Picture, Run, Shard, views_of
+
+STEP_NS = 1_000_000_000
+_FIRST_NS = STEP_NS  # a stamp of zero means "no stamp" to some tools
+_PNG_EFFORT = 6
+_VERSION = 9  # of the bag's metadata: what ROS 2 Jazzy writes
+_IMAGE = "sensor_msgs/msg/CompressedImage"
+_STRING = "std_msgs/msg/String"
+_NEVER = QosTime(sec=0, nsec=0)
+_CAMERAS = {f"/{view}/image_raw/compressed": view for view in VIEWS}
+_TOPICS = {
+    "/episode": _STRING,
+    "/task": _STRING,
+    **dict.fromkeys(_CAMERAS, _IMAGE),
+    "/subgoal": _STRING,
+}
+
+
+def _qos(*, latched: bool) -> Qos:
+    """Reliable; latched topics keep what a late subscriber must know."""
+    return Qos(
+        history=QosHistory.KEEP_LAST,
+        depth=1 if latched else 10,
+        reliability=QosReliability.RELIABLE,
+        durability=QosDurability.TRANSIENT_LOCAL if latched else QosDurability.VOLATILE,
+        deadline=_NEVER,
+        lifespan=_NEVER,
+        liveliness=QosLiveliness.AUTOMATIC,
+        liveliness_lease_duration=_NEVER,
+        avoid_ros_namespace_conventions=False,
+    )
+
+
+class BagExport:
+    """See the module."""
+
+    about = (
+        "A rosbag2 folder a shard, storage MCAP: `ros2 bag play shard-00000`, or open the .mcap in\n"
+        "Foxglove. `/<view>/image_raw/compressed` is PNG, `/task` the instruction, `/subgoal` what begins\n"
+        "at the picture (empty at the end), `/episode` the whole record as JSON. A second of the bag is one\n"
+        "step, no time that passed."
+    )
+    card_head = ""
+
+    def __init__(self, run: Run, target: Target) -> None:
+        self.run, self.target = run, target
+        self.types = get_typestore(Stores.ROS2_JAZZY)
+
+    def has(self, shard: Shard) -> bool:
+        """Whether a shard's bag is there and whole."""
+        bag = self.target.folder / shard.name
+        return all((bag / name).exists() for name in ("metadata.yaml", f"{shard.name}.mcap"))
+
+    def write(self, shard: Shard) -> None:
+        """Write the bag of one shard."""
+        part = self.target.parts / shard.name
+        with Writer(part, version=_VERSION, storage_plugin=StoragePlugin.MCAP) as bag:
+            topics = {
+                topic: bag.add_connection(
+                    topic,
+                    kind,
+                    typestore=self.types,
+                    offered_qos_profiles=[_qos(latched=kind == _STRING)],
+                )
+                for topic, kind in _TOPICS.items()
+            }
+            stamp_ns = _FIRST_NS
+            for line in shard.lines():
+                pictures = shard.pictures(line)
+                for topic, time_ns, message in self._messages(line, pictures, stamp_ns):
+                    data = self.types.serialize_cdr(message, topics[topic].msgtype)
+                    bag.write(topics[topic], time_ns, data)
+                stamp_ns += len(pictures) * STEP_NS
+        self.target.keep(part, self.target.folder / shard.name)
+
+    def finish(self) -> None:
+        """Nothing is left to do."""
+
+    def restore(self, shard: Shard) -> Iterator[tuple[Line, list[Picture]]]:
+        """The records of a shard, put together again from the topics."""
+        try:
+            heard = self._read(shard)
+            for start_ns in sorted(heard["/episode"]):
+                line = json.loads(heard["/episode"][start_ns])
+                stamps = [start_ns + index * STEP_NS for index in range(len(line["steps"]) + 1)]
+                line["instruction"] = heard["/task"][start_ns]
+                for step, stamp_ns in zip(line["steps"], stamps, strict=False):
+                    step["subgoal"] = heard["/subgoal"][stamp_ns]
+                views = [[decode_png(heard[topic][stamp]) for topic in _CAMERAS] for stamp in stamps]
+                yield line, [np.concatenate(parts, axis=1) for parts in views]
+        except (ReaderError, SerdeError, LookupError, ValueError) as error:
+            raise DamageError(f"the bag {shard.name} is damaged: {error!r}") from error
+
+    def _messages(self, line: Line, pictures: list[Picture], stamp_ns: int) -> Iterator[tuple[str, int, Any]]:
+        """(topic, time, message) of one episode, in order of time."""
+        record = {key: value for key, value in line.items() if key != "frames"}
+        yield "/episode", stamp_ns, self._string(json.dumps(record))
+        yield "/task", stamp_ns, self._string(line["instruction"])
+        words = [*(step["subgoal"] for step in line["steps"]), ""]
+        for picture, subgoal in zip(pictures, words, strict=True):
+            views = views_of(picture)
+            for topic, view in _CAMERAS.items():
+                yield topic, stamp_ns, self._image(view, views[view], stamp_ns)
+            yield "/subgoal", stamp_ns, self._string(subgoal)
+            stamp_ns += STEP_NS
+
+    def _string(self, text: str) -> Any:
+        return self.types.types[_STRING](data=text)
+
+    def _image(self, view: str, rgb: Picture, stamp_ns: int) -> Any:
+        types = self.types.types
+        stamp = types["builtin_interfaces/msg/Time"](*divmod(stamp_ns, 1_000_000_000))
+        header = types["std_msgs/msg/Header"](stamp=stamp, frame_id=f"{view}_optical")
+        return types[_IMAGE](
+            header=header, format="png", data=np.frombuffer(encode_png(rgb, _PNG_EFFORT), np.uint8)
+        )
+
+    def _read(self, shard: Shard) -> dict[str, dict[int, Any]]:
+        """What each topic said at each time: text, or the bytes of a picture."""
+        heard: dict[str, dict[int, Any]] = defaultdict(dict)
+        with Reader(self.target.folder / shard.name) as bag:
+            for connection, stamp_ns, data in bag.messages():
+                heard[connection.topic][stamp_ns] = self._said(connection, data)
+        return heard
+
+    def _said(self, connection: Connection, data: bytes) -> Any:
+        message = self.types.deserialize_cdr(data, connection.msgtype)
+        return message.data if connection.msgtype == _STRING else message.data.tobytes()

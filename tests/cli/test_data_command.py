@@ -1,0 +1,69 @@
+"""`emu-planner data`: written, exported, checked; errors in words."""
+
+import shutil
+
+import pytest
+
+from tests.cli.runs import run_cli
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    path = tmp_path_factory.mktemp("data") / "run"
+    done = run_cli("data", "sim", "--out", str(path), "--episodes", "3", "--workers", "1")
+    assert done.returncode == 0, done.stderr
+    return path
+
+
+def test_a_run_has_a_card_beside_it(folder):
+    assert "| episodes | 3 of 3 seeds" in (folder / "README.md").read_text()
+
+
+def test_an_export_is_written_and_verified_and_its_damage_is_a_status(folder, tmp_path):
+    out = tmp_path / "webp"
+    done = run_cli("data", "export", "--data", str(folder), "--format", "webp", "--out", str(out))
+    assert done.returncode == 0, done.stderr
+    words = ("data", "verify", "--data", str(folder), "--sample", "1", "--workers", "1", "--export", str(out))
+    done = run_cli(*words)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "3 records, 1 made again from their seeds, 1 exports compared: 0 problems" in done.stdout
+    frames = out / "shard-00000.frames"
+    frames.write_bytes(frames.read_bytes()[:-1])
+    done = run_cli(*words)
+    assert done.returncode == 1
+    assert f"PROBLEM {frames} is not as it was written" in done.stdout
+    assert "shard-00000, record sort/2" in done.stdout
+
+
+def test_damage_of_the_run_itself_is_a_status(folder, tmp_path):
+    shutil.copytree(folder, tmp_path / "run")
+    lines = tmp_path / "run" / "shard-00000.jsonl"
+    lines.write_text(lines.read_text().replace("block", "blick", 1))
+    done = run_cli("data", "verify", "--data", str(tmp_path / "run"), "--sample", "0", "--workers", "1")
+    assert done.returncode == 1
+    assert (
+        "PROBLEM shard-00000.jsonl line 1 (shard-00000, record stack/0) is not as it was written"
+        in done.stdout
+    )
+
+
+@pytest.mark.parametrize(
+    ("words", "told"),
+    [
+        (["export", "--data", "nowhere", "--format", "webp", "--out", "x"], "nowhere is no folder"),
+        (["verify", "--data", "nowhere"], "nowhere is no folder"),
+        (["sim", "--out", "x", "--episodes", "2", "--first-seed", "999999999"], "not for training"),
+    ],
+)
+def test_errors_are_told_in_words(words, told):
+    done = run_cli("data", *words)
+    assert done.returncode == 2
+    assert told in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_an_unknown_format_is_told(folder, tmp_path):
+    done = run_cli("data", "export", "--data", str(folder), "--format", "zip", "--out", str(tmp_path / "x"))
+    assert done.returncode == 2
+    assert "expected one of ['webp', 'lerobot', 'mcap']" in done.stderr
+    assert not (tmp_path / "x").exists()

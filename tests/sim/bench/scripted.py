@@ -1,0 +1,127 @@
+"""Planners of fixed words for tests, and those that break: importable in the planner's process."""
+
+import os
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from emu_planner.plan import (
+    ErrorCode,
+    Event,
+    FinishReason,
+    FrameSource,
+    Keyframe,
+    PlanComplete,
+    PlanError,
+    PlanStarted,
+    Step,
+    StepComplete,
+    StepOutcome,
+    Stop,
+    Task,
+)
+
+GREY = Keyframe(np.full((192, 384, 3), 128, np.uint8), ("front", "side"))
+
+
+@dataclass(frozen=True)
+class Says:
+    """A planner of fixed words, with grey keyframes; at the end it stops or fails."""
+
+    words: tuple[str, ...]
+    error: PlanError | None = None
+
+    def plan(
+        self,
+        task: Task,
+        frames: FrameSource,
+        history: Sequence[StepOutcome] = (),
+        *,
+        stop: Stop | None = None,
+    ) -> Iterator[Event]:
+        shown = frames.newest()
+        yield PlanStarted(shown.seq, 0, shown.stamp_s)
+        left = self.words[len(history) :]
+        most = task.generation.max_subgoals or len(left)
+        for index, words in enumerate(left[:most], start=len(history)):
+            yield StepComplete(Step(index, words, GREY if task.generation.keyframes else None))
+        if self.error is not None and most >= len(left):
+            raise self.error
+        yield PlanComplete(FinishReason.STOP)
+
+
+class Tokenized(Says):
+    """It has a tokenizer: pictures come back a little darker."""
+
+    def round_trip(self, picture: NDArray[np.uint8]) -> NDArray[np.uint8]:
+        return (picture // 2 * 2).astype(np.uint8)
+
+
+class Coarse(Says):
+    """Its tokenizer gives every picture back as grey."""
+
+    def round_trip(self, picture: NDArray[np.uint8]) -> NDArray[np.uint8]:
+        return np.full_like(picture, 128)
+
+
+class Breaks:
+    """Does what the instruction names: crash, hang, raise, shape, dtype, empty, many, stream, exit."""
+
+    def plan(
+        self,
+        task: Task,
+        frames: FrameSource,
+        history: Sequence[StepOutcome] = (),
+        *,
+        stop: Stop | None = None,
+    ) -> Iterator[Event]:
+        shown = frames.newest()
+        what = task.instruction
+        if what != "stream":
+            yield PlanStarted(shown.seq, 0, shown.stamp_s)
+        if what == "crash":
+            os.abort()
+        if what == "exit":
+            os._exit(3)
+        if what == "hang":
+            time.sleep(3600)
+        if what == "raise":
+            raise KeyError("nothing by that name")
+        picture: Keyframe | None = None
+        if what == "shape":
+            picture = Keyframe(np.zeros((8, 8, 3), np.uint8), ("front", "side"))
+        if what == "dtype":
+            picture = Keyframe(np.zeros((192, 384, 3), np.float32), ("front", "side"))  # type: ignore[arg-type]
+        if what == "bytes":
+            picture = Keyframe(np.zeros((192, 384, 3), np.uint8), ("front", "side"))
+            object.__setattr__(picture, "rgb", np.zeros((192, 384, 3), np.float32))
+        count = 10_000 if what == "many" else 1
+        for index in range(count):
+            yield StepComplete(Step(index, "  " if what == "empty" else "pick up the red block", picture))
+        if what != "unfinished":
+            yield PlanComplete(FinishReason.STOP)
+
+
+def gives_up() -> Says:
+    """Two steps, then it says that it cannot go on."""
+    error = PlanError(ErrorCode.INVALID_OUTPUT, "no more words")
+    return Tokenized(("pick up the red block", "place it"), error)
+
+
+def cannot_start() -> Says:
+    raise ValueError("no such weights")
+
+
+def says_nothing() -> Says:
+    return Says(())
+
+
+def coarse() -> Says:
+    return Coarse(("pick up the moon",))
+
+
+def tokenized() -> Says:
+    return Tokenized(("pick up the moon",))
