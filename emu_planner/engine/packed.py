@@ -16,6 +16,7 @@ import torch
 from torch import Tensor
 
 from emu_planner.engine.arena import Arena, Lease
+from emu_planner.engine.branches import SLOTS
 from emu_planner.model.transformer import Transformer, attention, mask_scores
 
 
@@ -114,15 +115,14 @@ class _Part:
         self.lease, self.shape = segment.lease, positions.shape
         self.span = slice(begin, begin + positions.size)
         self.rows = slice(segment.rows.start, segment.rows.stop)
-        self.total = int(positions.max()) + 1
+        # as many slots as Branches shows, so that shapes recur and sums round as they do there
+        self.total = min(-(-(int(positions.max()) + 1) // SLOTS) * SLOTS, self.lease.capacity)
         # the last token of each row
         self.ends = range(begin + positions.shape[1] - 1, begin + positions.size, positions.shape[1])
         self._positions = positions
 
     def mask(self, device: torch.device) -> Tensor | None:
         """Each token sees those up to itself in its own row: as from mask_scores."""
-        if (self._positions == self.total - 1).all():
-            return None
         slots = torch.arange(self.total, device=device)
         seen = slots <= torch.from_numpy(self._positions).to(device)[:, None, :, None]
         return mask_scores(seen, self.shape[1], self.total, device)
