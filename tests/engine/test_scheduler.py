@@ -5,6 +5,7 @@ no rounding that could change a token.
 """
 
 import copy
+import itertools
 import random
 import subprocess
 import sys
@@ -17,9 +18,11 @@ import torch
 
 from emu_planner.engine.config import PlannerConfig
 from emu_planner.engine.generator import Generator
+from emu_planner.engine.grammar import Grammar
 from emu_planner.engine.planner import EmuPlanner
+from emu_planner.engine.raster import Decoding
 from emu_planner.engine.request import Request, Settings
-from emu_planner.engine.sampler import Sampling
+from emu_planner.engine.sampler import Sampler, Sampling
 from emu_planner.engine.scheduler import Scheduler, SchedulerConfig
 from emu_planner.model.checkpoint import CheckpointError
 from emu_planner.plan import (
@@ -38,6 +41,7 @@ from emu_planner.plan import (
 from tests.engine.conftest import CONFIG, INSTRUCTION
 from tests.engine.shared import CAPACITY, VOCABULARY, alone, random_ask, random_model, told
 from tests.engine.test_batcher import GUIDED, LONG
+from tests.engine.test_raster import CASES, GREEDY, size_of
 
 V = VOCABULARY
 HOT = Sampling(temperature=3.0)
@@ -96,6 +100,25 @@ def test_threads_get_the_tokens_they_have_alone(model):
     # the thread has gone with the last session, and all memory is back
     wait_until(lambda: not engine_threads())
     assert scheduler.batcher.arena.free == scheduler.batcher.arena.cells
+
+
+def test_published_generations_all_at_once(published, published_vocabulary):
+    v = published_vocabulary
+    scheduler = Scheduler(published, SchedulerConfig(cells=8 * 256))
+
+    def tokens(case):
+        found = scheduler.generate(
+            scheduler.branches(capacity=256, unconditional=case["unc_prompt_ids"]),
+            Grammar(v, size_of(case)),
+            Sampler(0),
+            Decoding(GREEDY, GREEDY, case["cfg"]),
+            case["prompt_ids"],
+            boi=v.boi,
+        )
+        return [token.id for token in itertools.islice(found, case["max_new_tokens"])]
+
+    found = at_once([lambda case=case: tokens(case) for case in CASES])
+    assert found == [case["output_ids"] for case in CASES]
 
 
 def test_a_session_begins_with_its_first_token_and_ends_when_its_iterator_is_closed(model):
