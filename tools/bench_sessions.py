@@ -3,6 +3,7 @@
     python tools/bench_sessions.py                              random weights of nano's size, float32
     python tools/bench_sessions.py --dtype bfloat16             packed, as nano runs
     python tools/bench_sessions.py --sessions 1 16 --tokens 300
+    python tools/bench_sessions.py --layouts                    why a session's memory is contiguous
 
 Each session reads a prompt with a picture of 12*24 codes and writes the next picture, guided: two rows.
 CPU seconds are of the whole process, so that other programs disturb them little; one thread computes.
@@ -11,6 +12,7 @@ CPU seconds are of the whole process, so that other programs disturb them little
 
 import argparse
 import itertools
+import statistics
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -30,7 +32,7 @@ from emu_planner.engine.sampler import Sampler, Sampling
 from emu_planner.engine.scheduler import Scheduler, SchedulerConfig
 from emu_planner.model.prompt import unconditional_prompt, vla_prompt
 from emu_planner.model.text import TextTokenizer, train_bpe
-from emu_planner.model.transformer import Transformer, TransformerConfig
+from emu_planner.model.transformer import Transformer, TransformerConfig, attention
 
 GRID, CODES, CONTEXT = (12, 24), 8192, 1024
 DECODING = Decoding(Sampling(), Sampling(top_k=2048), 3.0)
@@ -126,6 +128,41 @@ def at_once(run: Run, sessions: int) -> Timed:
     return Timed(time.perf_counter() - wall_s, time.process_time() - cpu_s, found)
 
 
+def compare_layouts(layers: int, dtype: torch.dtype, sessions: int, tokens: int, console: Console) -> None:
+    """Attention of one pass, two rows a session: on views, and on pages of 16 tokens gathered first."""
+    rows, heads, kv_heads, size, page = 2 * sessions, 8, 2, 64, 16
+    pages = -(-tokens // page)
+    queries = torch.randn(rows, heads, 1, size, dtype=dtype)
+    keys = torch.randn(rows, kv_heads, size, CONTEXT, dtype=dtype).transpose(2, 3)
+    values = torch.randn(rows, kv_heads, CONTEXT, size, dtype=dtype)
+    # heads outermost: what is gathered needs no second copy, with heads for rows and rows for heads
+    pool = torch.randn(kv_heads, rows * CONTEXT // page, page * size, dtype=dtype)
+    table = torch.randperm(pool.shape[1], generator=torch.Generator().manual_seed(0))[: rows * pages]
+    turned = torch.randn(kv_heads, rows * heads // kv_heads, 1, size, dtype=dtype)
+    mask = torch.zeros(1, 1, 1, tokens)
+
+    def views() -> None:
+        for row in range(0, rows, 2):
+            pair = slice(row, row + 2)
+            attention(queries[pair], keys[pair, :, :tokens], values[pair, :, :tokens], mask)
+
+    def gathered() -> None:
+        k, v = (pool.index_select(1, table).view(kv_heads, rows, pages * page, size) for _ in range(2))
+        attention(turned, k[:, :, :tokens], v[:, :, :tokens], mask)
+
+    found: dict[str, list[float]] = {"views": [], "gathered pages": []}
+    with torch.inference_mode():
+        for _ in range(12):
+            for name, work in (("views", views), ("gathered pages", gathered)):
+                begun_s = time.process_time()
+                for _ in range(layers):
+                    work()
+                found[name].append(1e3 * (time.process_time() - begun_s))
+    for name, times in found.items():
+        median, best = statistics.median(times[2:]), min(times[2:])
+        console.print(f"{name}: {median:.1f} ms of a pass for {sessions} sessions (best {best:.1f})")
+
+
 def main() -> None:
     """Measure and print."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
@@ -134,8 +171,12 @@ def main() -> None:
     parser.add_argument("--width", type=int, default=512, help="of the model (default: %(default)s)")
     parser.add_argument("--layers", type=int, default=12, help="of the model (default: %(default)s)")
     parser.add_argument("--dtype", choices=("float32", "bfloat16"), default="float32")
+    parser.add_argument("--layouts", action="store_true", help="compare two layouts of keys and values")
     args = parser.parse_args()
     torch.set_num_threads(1)
+    if args.layouts:
+        compare_layouts(args.layers, getattr(torch, args.dtype), max(args.sessions), 600, Console())
+        return
     process = psutil.Process()
     most = max(args.sessions)
     bench = Bench(args.width, args.layers, getattr(torch, args.dtype), most, args.tokens)
