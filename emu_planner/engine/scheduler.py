@@ -8,8 +8,8 @@ give the same tokens. Each caller iterates them in a thread of its own; one thre
 computes, a pass at a time for all of them. That thread lives as long as there are sessions.
 
 Equal up to rounding: in a pass for many, products may be rounded otherwise than in a pass for one. In
-float32 that changes a token about once in a million. In bfloat16 logits are often so near to each
-other that it changes some: there a seed gives the same tokens only in the same company.
+float32 that hardly ever changes a token. In bfloat16 two logits may be so near to each other that it
+changes one, and with it those after it: there a seed is sure of its tokens only in the same company.
 """
 
 import threading
@@ -91,8 +91,8 @@ class Scheduler:
             while not stopped() and (token := session.queue.take()) is not None:
                 yield token
         finally:
+            # no lock here: the garbage collector may run this in any thread, amid anything
             session.abandoned = True
-            self._signal.set()
 
     def _submit(self, session: Session) -> None:
         with self._lock:
