@@ -13,7 +13,7 @@ FINGER_HALF = 0.0105  # m, of a finger along the way
 BACK = 0.022  # m behind the face, where the gripper comes down
 _SHORTEST = 0.006  # m: a shorter leg is left out
 _CRATE_ROOM, _WALL_ROOM = 0.100, 0.076  # m from the moving crate's centre to others' and to walls
-_FINGER_ROOM, _FINGER_WALL = 0.075, 0.048  # m the same where the gripper comes down
+_FINGER_ROOM, _FINGER_WALL = 0.095, 0.066  # m the same where the gripper comes down
 _REACH = (0.29, 0.74)  # m from the base to where the gripper comes down
 
 Point = tuple[float, float]
