@@ -52,6 +52,11 @@ def model():
     return random_model(torch.float64)
 
 
+@pytest.fixture(autouse=True)
+def _others_have_ended():
+    wait_until(lambda: not engine_threads())
+
+
 def start(scheduler, ask, **more):
     return scheduler.generate(
         scheduler.branches(**ask.rows), *ask.arguments(), boi=V.boi, ends=ask.ends, **more
