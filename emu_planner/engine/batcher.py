@@ -62,7 +62,7 @@ class Batcher:
     """The sessions of one model.
 
     Args:
-        model: what computes; nobody else needs to leave it alone.
+        model: what computes.
         config: see there.
 
     Raises:
