@@ -32,9 +32,10 @@ if [ -z "${DATA:-}" ]; then
 fi
 
 tokenizer=${TOKENIZER:-$run/tokenizer/checkpoint}
-if [ -z "${TOKENIZER:-}" ]; then
+if [ -z "${TOKENIZER:-}" ] && [ ! -e "$run/tokenizer/done" ]; then
     "${emu[@]}" train tokenizer --size "${SIZE:-nano}" --data "$data" --out "$run/tokenizer" \
         --steps 0 --minutes "${TOKENIZER_MINUTES:-7}" --rate 8e-4
+    touch "$run/tokenizer/done"
 fi
 "${emu[@]}" train lm --data "$data" --tokenizer "$tokenizer" --out "$run/lm" \
     --steps 0 --minutes "${LM_MINUTES:-14}"

@@ -62,8 +62,8 @@ def add_model_arguments(parser: argparse.ArgumentParser) -> None:
     )
 
 
-def load_planner(args: argparse.Namespace) -> "tuple[EmuPlanner, str]":
-    """The planner that the arguments ask for, and the device it runs on.
+def load_planner(args: argparse.Namespace, plans: int = 1) -> "tuple[EmuPlanner, str]":
+    """The planner that the arguments ask for, and the device it runs on; `plans`: see EmuPlanner.
 
     Raises:
         CheckpointError, a ValueError: there is no such checkpoint or device.
@@ -80,6 +80,7 @@ def load_planner(args: argparse.Namespace) -> "tuple[EmuPlanner, str]":
             threads=args.threads,
             decoder=args.decoder,
             progress=progress,
+            plans=plans,
         )
     return planner, ",".join(devices)
 

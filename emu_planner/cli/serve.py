@@ -36,6 +36,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="clients at once (default: %(default)s)",
     )
     parser.add_argument(
+        "--max-plans",
+        type=positive,
+        metavar="N",
+        default=ServiceConfig.max_running_plans,
+        help="plans at once, which share the model's passes; further ones wait in their order. Memory for "
+        "so many is taken at the start (default: %(default)s)",
+    )
+    parser.add_argument(
         "--metrics-port", type=int, metavar="PORT", help="answer Prometheus on 127.0.0.1:PORT/metrics"
     )
     secrets = parser.add_argument_group("who may call, over an encrypted link (docs/security.md)")
@@ -62,7 +70,7 @@ def run(args: argparse.Namespace) -> int:
 
     def load() -> Planner:
         try:
-            planner, device = load_planner(args)
+            planner, device = load_planner(args, plans=args.max_plans)
         except ValueError as error:
             unusable.append(error)
             raise
@@ -80,6 +88,7 @@ def run(args: argparse.Namespace) -> int:
             client_ca=args.client_ca,
             tokens=args.tokens,
             max_sessions=args.max_sessions,
+            max_running_plans=args.max_plans,
             model=Path(args.checkpoint).name,
         )
     except ValueError as error:

@@ -3,6 +3,7 @@
 import argparse
 import contextlib
 import os
+import stat
 import sys
 import tempfile
 from pathlib import Path
@@ -19,7 +20,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add = actions.add_parser("add", help="make a token and print it, once")
     add.add_argument("name", help="who gets it: letters, digits, '.', '_', '-'")
     add.add_argument("--sessions", type=positive, metavar="N", help="most sessions at once")
-    add.add_argument("--calls-per-minute", type=positive, metavar="N", help="most calls in a minute")
+    add.add_argument("--calls-per-minute", type=positive, metavar="N", help="most plans begun in a minute")
     remove = actions.add_parser("remove", help="withdraw a token; a running service obeys at once")
     remove.add_argument("name")
     show = actions.add_parser("list", help="names and limits")
@@ -59,14 +60,21 @@ def _limits(client: Client) -> str:
 
 
 def _write(path: Path, clients: list[Client]) -> None:
-    """Replace the file whole, readable by its owner alone; a running service never sees half of it."""
+    """Replace the file whole: a running service never sees half of it.
+
+    A new file is readable by its owner alone; one that is there keeps its owner and mode, so that a
+    service of another user still reads it.
+    """
     lines = [f"{c.name} {c.digest} {_limits(c)}".rstrip() + "\n" for c in clients]
     handle, part = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
     try:
         with os.fdopen(handle, "w", encoding="utf-8") as file:
+            if path.exists():
+                status = path.stat()
+                os.fchmod(handle, stat.S_IMODE(status.st_mode))
+                os.fchown(handle, status.st_uid, status.st_gid)
             file.write(_HEADER + "".join(lines))
-        if clients:
-            read_clients(Path(part))  # what is written can be read: a wrong name is found here
+        read_clients(Path(part))  # what is written can be read: a wrong name is found here
         os.replace(part, path)
     except BaseException:
         with contextlib.suppress(OSError):

@@ -1,6 +1,7 @@
 """`emu-planner train tokenizer|lm`: make a model from episodes. A composition root."""
 
 import argparse
+import hashlib
 from dataclasses import fields
 from functools import partial
 from pathlib import Path
@@ -82,9 +83,8 @@ def train_lm(args: argparse.Namespace) -> int:
     if args.rows is None and device.type == "cpu":
         args.rows = 2  # the dense mask and the logits of 16 rows take 18 GB
     vision = load_vision_tokenizer(args.tokenizer, device=device).eval()
-    pool = EpisodePool(
-        EpisodeReader(args.data), partial(encode_frames, vision), codes=args.out / "codes", seed=args.seed
-    )
+    codes = args.out / "codes" / insist_on_tokenizer(args.out, args.tokenizer)
+    pool = EpisodePool(EpisodeReader(args.data), partial(encode_frames, vision), codes=codes, seed=args.seed)
     pool.wait(args.start_with)
     out = args.out / "checkpoint"
     text = prepare_checkpoint(out, pool.episodes(), vision)
@@ -103,6 +103,27 @@ def train_lm(args: argparse.Namespace) -> int:
     pool.close()
     print(f"{len(pool)} episodes at the end; checkpoint in {out}")
     return 0
+
+
+def insist_on_tokenizer(out: Path, tokenizer: Path) -> str:
+    """What identifies the vision tokenizer of a run: codes of two must not meet in one model.
+
+    Raises:
+        ValueError: the run in `out` was begun with another one.
+    """
+    inner = tokenizer / "vision_tokenizer"
+    digest = hashlib.sha256()
+    for path in sorted((inner if inner.is_dir() else tokenizer).glob("*.safetensors")):
+        digest.update(path.read_bytes())
+    name = digest.hexdigest()[:16]
+    record = out / "vision_tokenizer.txt"
+    if record.exists() and record.read_text().strip() != name:
+        raise ValueError(
+            f"the run in {out} was begun with another vision tokenizer than {tokenizer}; take a new --out"
+        )
+    out.mkdir(parents=True, exist_ok=True)
+    record.write_text(name + "\n")
+    return name
 
 
 def prepare_checkpoint(out: Path, episodes: list[CodedEpisode], vision: VisionTokenizer) -> TextTokenizer:

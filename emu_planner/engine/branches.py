@@ -18,7 +18,7 @@ from emu_planner.model.transformer import Transformer
 
 # The slots that a pass looks at are a multiple of this many: products of equal shapes recur, which
 # CPU libraries need not prepare again, and a sum rounds alike in passes over one token and many.
-_SLOTS = 64
+SLOTS = 64
 
 
 class Branches:
@@ -115,7 +115,7 @@ class Branches:
         ids = torch.tensor([tokens], device=device).expand(len(rows), -1)
         if not any(self._cache.lengths[row] for row in rows):
             return self._model.hidden(ids, cache=self._cache.append(rows, new))
-        window = self._cache.append(rows, new, multiple_of=_SLOTS)
+        window = self._cache.append(rows, new, multiple_of=SLOTS)
         starts = window.starts[:1] if len(set(window.starts)) == 1 else window.starts
         positions = torch.tensor(starts, device=device)[:, None] + torch.arange(new, device=device)
         mask = torch.arange(window.shown, device=device) <= positions[:, None, :, None]

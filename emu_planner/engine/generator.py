@@ -11,6 +11,7 @@ An answer runs in the caller's thread; several may run at once. Semantics: the p
 code, without its defects (tests/engine/test_published_defects.py). Knows no file but a checkpoint.
 """
 
+import functools
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -27,6 +28,8 @@ from emu_planner.engine.parts import Part
 from emu_planner.engine.raster import Decoding, Token
 from emu_planner.engine.request import SETTINGS, Request, RequestError, Settings
 from emu_planner.engine.sampler import Sampler, Sampling
+from emu_planner.engine.scheduler import Scheduler
+from emu_planner.engine.session import SharedRows
 from emu_planner.model.checkpoint import Devices, Progress, resolve
 from emu_planner.model.ibq import VisionTokenizer
 from emu_planner.model.pixels import fit_area, resize_bicubic
@@ -52,6 +55,7 @@ class Generator:
         model, vision, tokenizer: the parts of one checkpoint.
         settings: for each task, what a request without settings gets.
         decode: raster.generate, or what takes the same arguments.
+        scheduler: of this model, if answers that run at once shall share its passes; then it decodes.
 
     Raises:
         CheckpointError: the parts do not belong together.
@@ -65,10 +69,15 @@ class Generator:
         *,
         settings: Mapping[str, Settings] = SETTINGS,
         decode: Callable[..., Iterator[Token]] = raster.generate,
+        scheduler: Scheduler | None = None,
     ) -> None:
         check_parts(model, vision, tokenizer)
         self.tokenizer, self.settings = tokenizer, settings
-        self._model, self._vision, self._decode = model, vision, decode
+        self._model, self._vision = model, vision
+        self._decode: Callable[..., Iterator[Token]] = decode if scheduler is None else scheduler.generate
+        self._rows_of: Callable[..., Branches | SharedRows] = (
+            functools.partial(Branches, model) if scheduler is None else scheduler.branches
+        )
 
     @classmethod
     def load(
@@ -152,12 +161,11 @@ class Generator:
     def _draw(self, grid: Grid) -> picture.Rgb:
         return picture.pixels(self._vision, grid)
 
-    def _branches(self, settings: Settings, grids: list[Grid], *, capacity: int) -> Branches:
+    def _branches(self, settings: Settings, grids: list[Grid], *, capacity: int) -> Branches | SharedRows:
         """One row, and one for each prompt that guidance contrasts with and that has a weight."""
         three = settings.unconditional_type == "no_text_img_cfg" and settings.image_cfg_scale != 1
         guided = three or settings.classifier_free_guidance != 1
-        return Branches(
-            self._model,
+        return self._rows_of(
             capacity=capacity,
             unconditional=unconditional_prompt(self.tokenizer, grids) if guided else None,
             imageless=unconditional_prompt(self.tokenizer) if three else None,

@@ -6,26 +6,31 @@
         if isinstance(event, StepComplete):
             show(event.step.subgoal, event.step.keyframe)
 
-A plan runs in the caller's thread; several may run at once on one EmuPlanner. Timeouts are the
-business of whoever serves it. Knows no network, robot or simulator.
+A plan runs in the caller's thread; several may run at once on one EmuPlanner, and share its passes
+when it has a scheduler. Timeouts are the business of whoever serves it. Knows no network, robot or
+simulator.
 """
 
 import secrets
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
+from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
 
 import torch
 
 from emu_planner.engine import picture
+from emu_planner.engine.arena import rounded
 from emu_planner.engine.branches import Branches
 from emu_planner.engine.cache import ContextFullError
 from emu_planner.engine.config import PlannerConfig
 from emu_planner.engine.grammar import Grammar
 from emu_planner.engine.loaded import check_parts, load_parts
-from emu_planner.engine.raster import Decoding
+from emu_planner.engine.raster import Decoding, Token
 from emu_planner.engine.reader import Clock, StepReader
 from emu_planner.engine.sampler import Sampler
+from emu_planner.engine.scheduler import Scheduler, SchedulerConfig
+from emu_planner.engine.session import SharedRows
 from emu_planner.model.checkpoint import CheckpointError, Devices, Progress, resolve
 from emu_planner.model.ibq import VisionTokenizer
 from emu_planner.model.prompt import Grid, unconditional_prompt, vla_prompt
@@ -54,9 +59,11 @@ class EmuPlanner:
     Args:
         model, vision, tokenizer: the parts of one checkpoint.
         config: its planner.json.
+        plans: as many at once share the model's passes, by the raster decoder, in memory that is
+            taken now; further ones wait. 1: each plan computes for itself, with memory of its own.
 
     Raises:
-        CheckpointError: the parts do not belong together.
+        CheckpointError: the parts do not belong together, or so many plans have no room in memory.
     """
 
     def __init__(
@@ -65,6 +72,8 @@ class EmuPlanner:
         vision: VisionTokenizer,
         tokenizer: TextTokenizer,
         config: PlannerConfig,
+        *,
+        plans: int = 1,
     ) -> None:
         self.config = config
         self.tokenizer = tokenizer
@@ -79,6 +88,10 @@ class EmuPlanner:
         # (h, w) of a picture in tokens
         self.size = (config.picture_height // down, config.picture_width // down)
         self._context = config.context or model.config.max_position_embeddings
+        self._scheduler = self._share(plans) if plans > 1 else None
+        self._generate: Callable[..., Iterator[Token]] = (
+            config.generate if self._scheduler is None else self._scheduler.generate
+        )
 
     @classmethod
     def load(
@@ -92,6 +105,7 @@ class EmuPlanner:
         threads: int | None = None,
         progress: Progress | None = None,
         decoder: str | None = None,
+        plans: int = 1,
     ) -> "EmuPlanner":
         """The planner of a checkpoint.
 
@@ -105,9 +119,10 @@ class EmuPlanner:
             decoder: one of config.DECODERS; None: as planner.json says.
             threads: CPU threads of torch, for the whole process; None: leave them as they are.
             progress: called with bytes read and all bytes, for each of the two.
+            plans: see EmuPlanner.
 
         Raises:
-            CheckpointError: see resolve, load_transformer and load_vision_tokenizer.
+            CheckpointError: see resolve, load_transformer, load_vision_tokenizer and EmuPlanner.
         """
         if threads is not None:
             torch.set_num_threads(threads)
@@ -118,7 +133,7 @@ class EmuPlanner:
         parts = load_parts(
             folder, vision=vision, tokenizer=tokenizer, device=device, dtype=dtype, progress=progress
         )
-        return cls(*parts, config)
+        return cls(*parts, config, plans=plans)
 
     def plan(
         self,
@@ -145,8 +160,9 @@ class EmuPlanner:
         prompt = self._prompt(task.instruction, grid)
         decoding = _override(self.config.decoding, asked)
         clock.add("prompt_tokens", len(prompt))
-        tokens = self.config.generate(
-            self._branches(grid, decoding),
+        branches = self._branches(grid, decoding)
+        tokens = self._generate(
+            branches,
             Grammar(self._vocabulary, self.size),
             Sampler(seed, self._model.lm_head.weight.device),
             decoding,
@@ -166,7 +182,9 @@ class EmuPlanner:
             clock=clock,
         )
         try:
-            reason = yield from reader.read(tokens)
+            # closed at once: a session on a shared model gives its memory back
+            with closing(_charged(tokens, branches, clock)) as charged:
+                reason = yield from reader.read(charged)
         except ContextFullError:
             reason = FinishReason.LENGTH
         yield PlanComplete(reason, clock.plan())
@@ -191,10 +209,31 @@ class EmuPlanner:
             )
         return prompt
 
-    def _branches(self, grid: Grid, decoding: Decoding) -> Branches:
+    def _branches(self, grid: Grid, decoding: Decoding) -> Branches | SharedRows:
         guided = decoding.guidance_scale != 1
         unconditional = unconditional_prompt(self.tokenizer, [grid]) if guided else None
+        if self._scheduler is not None:
+            return self._scheduler.branches(capacity=self._context, unconditional=unconditional)
         return Branches(self._model, capacity=self._context, unconditional=unconditional)
+
+    def _share(self, plans: int) -> Scheduler:
+        """Memory for that many plans of full length, each with a row for guidance."""
+        try:
+            return Scheduler(self._model, SchedulerConfig(cells=plans * 2 * rounded(self._context)))
+        except ValueError as error:
+            raise CheckpointError(f"{plans} plans at once: {error}") from error
+
+
+def _charged(
+    tokens: Iterator[Token], branches: Branches | SharedRows, clock: Clock
+) -> Generator[Token, None, None]:
+    """The same tokens; with the first, the clock is told of waiting and of what was known already."""
+    for count, token in enumerate(tokens):
+        if count == 0 and isinstance(branches, SharedRows):
+            clock.add("cached_tokens", branches.cached_tokens)
+            clock.add("queue_s", branches.queue_s)
+            clock.add("prefill_s", -branches.queue_s)  # the wait for the first token holds it too
+        yield token
 
 
 def _override(decoding: Decoding, asked: Generation) -> Decoding:

@@ -113,12 +113,26 @@ def _choose(
     """The next token and, for text, its log-probability before temperature and truncation."""
     guided = phase is Phase.IMAGE and branches.guided
     rows = branches.logits(hidden if guided else hidden[:1], choice.first, choice.stop)
-    logits = guide(rows, decoding.guidance_scale, decoding.image_guidance_scale) if guided else rows[0]
+    return read_pick(pick(rows, sampler, decoding, choice, phase).tolist(), choice)
+
+
+def pick(rows: Tensor, sampler: Sampler, decoding: Decoding, choice: Choice, phase: Phase) -> Tensor:
+    """The next token of logits [R, V] of a choice; several rows are guidance.
+
+    Returns:
+        Float64, for one transfer: its place in the choice, and for text its log-probability before
+        temperature and truncation. See read_pick.
+    """
+    scales = decoding.guidance_scale, decoding.image_guidance_scale
+    logits = guide(rows, *scales) if len(rows) > 1 else rows[0]
     for token in choice.forbidden:
         logits[token - choice.first] = -torch.inf
     index = sampler.pick(logits, decoding.text if phase is Phase.TEXT else decoding.image)
     if phase is not Phase.TEXT:
-        return choice.first + int(index), 0.0
-    picked = torch.stack((index.double(), logits.log_softmax(dim=0)[index].double()))
-    token, logprob = picked.tolist()  # one transfer
-    return choice.first + int(token), logprob
+        return index.double()[None]
+    return torch.stack((index.double(), logits.log_softmax(dim=0)[index].double()))
+
+
+def read_pick(picked: Sequence[float], choice: Choice) -> tuple[int, float]:
+    """Id and log-probability of what `pick` gave."""
+    return choice.first + int(picked[0]), picked[1] if len(picked) > 1 else 0.0

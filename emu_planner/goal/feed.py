@@ -85,6 +85,8 @@ class CameraFeed:
         """Forget every picture: the cameras stop."""
         with self._lock:
             self._arrivals.clear()
+            for watch in self._watches.values():
+                watch.rest()
         for box in self._boxes.values():
             box.clear()
 
@@ -110,8 +112,9 @@ class CameraFeed:
 
     def states(self) -> list[CameraState]:
         """How each camera is."""
+        now_s = time.monotonic()
         return [
-            CameraState(name, watch.rate_hz, self.age_s(name), self.trouble(name), watch.clock)
+            CameraState(name, watch.rate_hz(now_s), self.age_s(name), self.trouble(name), watch.clock)
             for name, watch in self._watches.items()
         ]
 

@@ -16,6 +16,8 @@ from emu_planner.plan import Frame
 _STRIDE = 16
 # arrivals that the rate is taken over
 _ARRIVALS = 31
+# a camera that was silent for longer has no rate, s
+_SILENCE_S = 2.0
 # a stamp that goes back by more is another clock: a driver or a simulation began anew, s
 _CLOCK_JUMP_S = 0.5
 
@@ -59,10 +61,14 @@ class CameraWatch:
             self._level = float(sample.mean())
             self._size = (frame.rgb.shape[1], frame.rgb.shape[0])
 
-    @property
-    def rate_hz(self) -> float:
-        """Pictures a second over the last second or so; 0 before the second picture."""
-        if len(self._arrivals) < 2:
+    def rest(self) -> None:
+        """The camera is not listened to: what comes next is compared with nothing before."""
+        self._sample = None
+        self._arrivals.clear()
+
+    def rate_hz(self, now_s: float) -> float:
+        """Pictures a second over the last ones; 0 before the second, and when they have ceased."""
+        if len(self._arrivals) < 2 or now_s - self._arrivals[-1] > _SILENCE_S:
             return 0.0
         return (len(self._arrivals) - 1) / max(self._arrivals[-1] - self._arrivals[0], 1e-9)
 

@@ -8,7 +8,7 @@ Shapes: B rows, S new tokens, T tokens attended to, H query heads, K key/value h
 """
 
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import torch
 from torch import Tensor, nn
@@ -55,6 +55,15 @@ class Cache(Protocol):
         ...
 
 
+@runtime_checkable
+class PackedCache(Protocol):
+    """Keys and values of many sequences, whose N new tokens stand behind each other in one row."""
+
+    def attend(self, layer: int, q: Tensor, k: Tensor, v: Tensor) -> Tensor:
+        """Append k, v [1, K, N, D]; attention [1, H, N, D] of q [1, H, N, D], each within its sequence."""
+        ...
+
+
 class RMSNorm(nn.Module):
     """x / rms(x) * weight over the last dimension, statistics in float32."""
 
@@ -88,7 +97,7 @@ class Attention(nn.Module):
         x: Tensor,
         rope: tuple[Tensor, Tensor],
         layer: int,
-        cache: Cache | None,
+        cache: Cache | PackedCache | None,
         mask: Tensor | BlockMask | None,
     ) -> Tensor:
         """x [B, S, width] -> [B, S, width]; mask as from mask_scores."""
@@ -98,14 +107,12 @@ class Attention(nn.Module):
         v = self.v_proj(x).view(rows, new, self.kv_heads, self.head_dim).transpose(1, 2)
         # under autocast the rotation is float32, and the products shall not be
         q, k = rotate(q, rope).to(v.dtype), rotate(k, rope).to(v.dtype)
-        if cache is not None:
-            k, v = cache.update(layer, k, v)
-        if isinstance(mask, BlockMask):
-            out = flex_attention(q, k, v, block_mask=mask, enable_gqa=True)
-        elif new <= SHORT_QUERY:
-            out = attend_short(q, k, v, mask)
+        if isinstance(cache, PackedCache):
+            out = cache.attend(layer, q, k, v)
         else:
-            out = attend(q, k, v, mask)
+            if cache is not None:
+                k, v = cache.update(layer, k, v)
+            out = attention(q, k, v, mask)
         return self.o_proj(out.transpose(1, 2).reshape(rows, new, self.heads * self.head_dim))
 
 
@@ -138,7 +145,7 @@ class Layer(nn.Module):
         x: Tensor,
         rope: tuple[Tensor, Tensor],
         layer: int,
-        cache: Cache | None,
+        cache: Cache | PackedCache | None,
         mask: Tensor | BlockMask | None,
     ) -> Tensor:
         """[B, S, width] -> [B, S, width]."""
@@ -180,7 +187,7 @@ class Transformer(nn.Module):
         self,
         ids: Tensor,
         *,
-        cache: Cache | None = None,
+        cache: Cache | PackedCache | None = None,
         position: int = 0,
         positions: Tensor | None = None,
         mask: Tensor | BlockMask | None = None,
@@ -189,7 +196,8 @@ class Transformer(nn.Module):
 
         Args:
             ids: [B, S] new tokens; they attend to the cache and causally to each other.
-            cache: keys and values of the tokens before them.
+            cache: keys and values of the tokens before them. A PackedCache also says who sees whom:
+                then B is 1, `positions` are needed, and there is no mask.
             position: absolute position of the first new token.
             positions: [B, S] absolute positions instead, for packed sequences.
             mask: who sees whom, instead of causal: bool [B or 1, 1, S, T], or a BlockMask.
@@ -198,7 +206,7 @@ class Transformer(nn.Module):
         new = ids.shape[1]
         if positions is None:
             positions = torch.arange(position, position + new, device=ids.device)[None]
-        if not isinstance(mask, BlockMask):
+        if not isinstance(mask, BlockMask) and not isinstance(cache, PackedCache):
             mask = mask_scores(mask, new, position + new, ids.device)
         rope = rotary(positions, self.config.head_dim, self.config.rope_theta, x.dtype)
         for index, layer in enumerate(self.model.layers):
@@ -220,6 +228,13 @@ class Transformer(nn.Module):
                 continue
             scale = depth_scale if name.endswith(("o_proj.weight", "down_proj.weight")) else 1.0
             nn.init.normal_(parameter, std=0.02 * scale, generator=generator)
+
+
+def attention(q: Tensor, k: Tensor, v: Tensor, mask: Tensor | BlockMask | None) -> Tensor:
+    """The fastest attention [B, H, S, D] of q [B, H, S, D] to k, v [B, K, T, D]; mask as from mask_scores."""
+    if isinstance(mask, BlockMask):
+        return flex_attention(q, k, v, block_mask=mask, enable_gqa=True)
+    return (attend_short if q.shape[2] <= SHORT_QUERY else attend)(q, k, v, mask)
 
 
 def attend(q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None) -> Tensor:

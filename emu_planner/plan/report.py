@@ -1,7 +1,7 @@
 """What a plan came to: the action's result on a robot, or one row of a benchmark."""
 
 from collections.abc import Iterable
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 
 from emu_planner.plan.errors import PlanError
 from emu_planner.plan.event import Event, PlanComplete, PlanStarted, StepComplete, Timing
@@ -20,10 +20,6 @@ class Report:
     error_message: str = ""
     outcomes: tuple[StepOutcome, ...] = ()
     timing: Timing = field(default=Timing(), compare=False)
-
-    def with_outcomes(self, outcomes: Iterable[StepOutcome]) -> "Report":
-        """The same report, with what became of its steps."""
-        return replace(self, outcomes=tuple(outcomes))
 
 
 def collect(instruction: str, events: Iterable[Event]) -> Report:

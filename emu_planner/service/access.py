@@ -3,8 +3,8 @@
     # name      sha256 of the token                           limits
     robot-1     9f86d081884c7d659a2feaa0c55ad015a3bf4f1b...   sessions=2 calls_per_minute=60
 
-The file is looked at again when it changes, so tokens are added and withdrawn while the service
-runs; a file that has become unreadable or wrong leaves the last good one in force. Health is
+The file is looked at again when it changes, so tokens are added and withdrawn, to the last, while the
+service runs; a file that has become unreadable or wrong leaves the last good one in force. Health is
 open to everyone. Knows no session and no planner.
 """
 
@@ -25,13 +25,14 @@ from grpc_health.v1 import health
 
 from emu_planner.plan import ErrorCode, PlanError
 from emu_planner.wire.credentials import AUTHORIZATION, CredentialsError
-from emu_planner.wire.status import STATUS_OF_CODE, trailing_metadata
+from emu_planner.wire.status import SERVICE_NAME, STATUS_OF_CODE, trailing_metadata
 
 logger = logging.getLogger(__name__)
 
 _NAME = re.compile(r"[A-Za-z0-9._-]{1,64}")
 _DIGEST = re.compile(r"[0-9a-f]{64}")
 _MINUTE_S = 60.0
+_COUNTED = (f"/{SERVICE_NAME}/Plan", f"/{SERVICE_NAME}/GeneratePlan")
 
 Metadata = Iterable[tuple[str, str | bytes]]
 
@@ -45,7 +46,7 @@ class Client:
     digest: str
     # sessions at once; 0: as many as the service has
     sessions: int = 0
-    # calls within any minute; 0: no limit
+    # plans and sessions begun within any minute; 0: no limit
     calls_per_minute: int = 0
 
 
@@ -57,13 +58,15 @@ class Access:
         clock_s: monotonic seconds.
 
     Raises:
-        CredentialsError: the file cannot be read, or a line of it is wrong.
+        CredentialsError: the file cannot be read, a line of it is wrong, or it holds no token.
     """
 
     def __init__(self, path: Path, clock_s: Callable[[], float] = time.monotonic) -> None:
         self._path, self._clock_s = path, clock_s
         self._version = _version(path)
         self._clients = read_clients(path)
+        if not self._clients:
+            raise CredentialsError(f"{path} holds no token; add one with `emu-planner tokens add`")
         self._calls: dict[str, deque[float]] = {}
 
     def identify(self, metadata: Metadata) -> Client:
@@ -135,8 +138,10 @@ class AccessInterceptor(grpc.aio.ServerInterceptor):
         method = handler_call_details.method
         if method.startswith(f"/{health.SERVICE_NAME}/"):
             return await continuation(handler_call_details)
+        # what only asks how the service is does not count among the calls of a minute
+        check = self._access.admit if method in _COUNTED else self._access.identify
         try:
-            self._access.admit(handler_call_details.invocation_metadata)
+            check(handler_call_details.invocation_metadata)
         except PlanError as error:
             handler = await continuation(handler_call_details)
             return handler if handler is None else _refusing(handler, error)
@@ -171,8 +176,6 @@ def read_clients(path: Path) -> list[Client]:
         if client.name in {other.name for other in clients}:
             raise CredentialsError(f"{path} line {number}: the name {client.name} is there already")
         clients.append(client)
-    if not clients:
-        raise CredentialsError(f"{path} holds no token; add one with `emu-planner token add`")
     return clients
 
 

@@ -26,7 +26,8 @@ class ServiceConfig:
     tokens: Path | None = None
     # sessions at once; one more is told RESOURCE_EXHAUSTED
     max_sessions: int = 16
-    # plans that run at once, each in a thread; further ones wait in their order
+    # plans that run at once, each in a thread; further ones wait in their order. Whoever loads the
+    # planner sees to it that it can make so many
     max_running_plans: int = 1
     # what GetServerInfo tells
     model: str = ""

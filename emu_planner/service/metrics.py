@@ -11,6 +11,7 @@ from typing import Any
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, start_http_server
 
 from emu_planner.plan import (
+    ErrorCode,
     Event,
     FrameSource,
     PlanComplete,
@@ -109,6 +110,9 @@ class MeasuredPlanner:
                 yield event
         except PlanError as error:
             reason = error.code.value
+            raise
+        except Exception:
+            reason = ErrorCode.INTERNAL.value
             raise
         finally:
             metrics.running.dec()

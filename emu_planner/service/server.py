@@ -113,7 +113,7 @@ class PlannerServer:
             await asyncio.sleep(0.05)
         for session in state.sessions:
             session.halt()
-        await self._server.stop(config.stop_grace_s + 1.0 if state.sessions else 0.0)
+        await self._server.stop(config.stop_grace_s + 1.0 if state.sessions else _SHORT_CALL_S)
         logger.info("stopped")
 
     def _bind(self) -> str:

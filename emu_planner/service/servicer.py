@@ -89,7 +89,6 @@ class PlannerServicer(planner_pb2_grpc.PlannerServiceServicer):
         state, config = self._state, self._state.config
         if state.draining:
             raise draining_error()
-        client = self._seat_for(context)
         session_id = checked_id(opening.session_id)
         if opening.model not in ("", config.model):
             raise PlanError(
@@ -98,6 +97,8 @@ class PlannerServicer(planner_pb2_grpc.PlannerServiceServicer):
             )
         task, cameras = codec.task_from_open(opening)
         history = await checked_history(opening.history, config)
+        # nothing is awaited from here until the session has its seat
+        client = self._seat_for(context)
         if len(state.sessions) >= config.max_sessions:
             raise PlanError(
                 ErrorCode.RESOURCE_EXHAUSTED,

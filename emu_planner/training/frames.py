@@ -178,8 +178,3 @@ def _decode(reader: EpisodeReader, places: Sequence[tuple[Record, int]], workers
 def to_model(frames: Tensor) -> Tensor:
     """uint8 [B, H, W, 3] -> float [B, 3, H, W] in [-1, 1], channels last in memory."""
     return frames.permute(0, 3, 1, 2).float().div_(127.5).sub_(1.0)
-
-
-def to_picture(images: Tensor) -> Tensor:
-    """float [B, 3, H, W] in [-1, 1] -> uint8 [B, H, W, 3]."""
-    return images.float().add(1).mul(127.5).clamp(0, 255).to(torch.uint8).permute(0, 2, 3, 1)

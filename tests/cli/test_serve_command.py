@@ -2,12 +2,15 @@
 
 import json
 import signal
+import threading
 
 import pytest
 
 from emu_planner.cli.pictures import write_picture
 from emu_planner.model.checkpoint import save_transformer, save_vision_tokenizer
 from emu_planner.model.text import train_bpe, write_folder
+from emu_planner.plan import Generation, Task, collect
+from emu_planner.wire.client import RemotePlanner
 from tests.cli.runs import run_cli, start_cli
 from tests.engine.conftest import (  # noqa: F401 - fixtures
     CONFIG,
@@ -61,3 +64,43 @@ def test_a_service_plans_as_its_checkpoint_does_until_it_is_told_to_stop(checkpo
     assert service.returncode == 0
     assert "draining" in rest
     assert "stopped" in rest
+
+
+def test_several_robots_plan_at_once_on_one_model(checkpoint, frames):  # noqa: F811
+    service = start_cli(
+        "serve", "--port", "0", "--max-plans", "3", "--checkpoint", checkpoint, "--device", "cpu"
+    )
+    reports = {}
+    with service:
+        assert service.stdout is not None
+        assert service.stderr is not None
+        address = service.stderr.readline().split("listening on ")[1].strip()
+        assert service.stdout.readline().startswith("ready")
+
+        def work(robot):
+            with RemotePlanner(address) as planner:
+                task = Task(INSTRUCTION, Generation(seed=robot))
+                reports[robot] = [collect(INSTRUCTION, planner.plan(task, frames)) for _ in range(2)]
+
+        robots = [threading.Thread(target=work, args=(robot,)) for robot in range(5)]
+        for robot in robots:
+            robot.start()
+        for robot in robots:
+            robot.join()
+        service.send_signal(signal.SIGTERM)
+        rest = service.communicate(timeout=30.0)[1]
+    assert service.returncode == 0
+    assert "stopped" in rest
+    for made in reports.values():
+        assert [tuple(step.subgoal for step in report.steps) for report in made] == [SUBGOALS] * 2
+        assert made[1].timing.cached_tokens > 0
+    assert len(reports) == 5
+
+
+def test_plans_that_memory_has_no_room_for_are_refused_with_words(checkpoint):
+    done = run_cli(
+        "serve", "--max-plans", "100000000", "--checkpoint", checkpoint, "--device", "cpu", "--port", "0"
+    )
+    assert done.returncode == 2
+    assert "100000000 plans at once" in done.stderr
+    assert "allow fewer plans at once" in done.stderr

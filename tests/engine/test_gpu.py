@@ -2,6 +2,7 @@
 
 import copy
 import itertools
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
@@ -14,6 +15,7 @@ from emu_planner.engine.parts import Picture
 from emu_planner.engine.raster import Decoding, generate
 from emu_planner.engine.request import Request, Settings
 from emu_planner.engine.sampler import Sampler, Sampling
+from emu_planner.engine.scheduler import Scheduler, SchedulerConfig
 from tests import golden
 from tests.engine.test_raster import CASES, size_of
 
@@ -73,3 +75,23 @@ def test_the_seed_decides(parts):
     assert any(isinstance(part, Picture) for part in first)
     assert first == again
     assert first != other
+
+
+def test_shared_sessions_get_the_tokens_they_have_alone(on_gpu, published_vocabulary):
+    v = published_vocabulary
+    scheduler = Scheduler(on_gpu, SchedulerConfig(cells=8 * 256))
+
+    def tokens(case, branches, decode):
+        made = decode(
+            branches(capacity=256, unconditional=case["unc_prompt_ids"]),
+            Grammar(v, size_of(case)),
+            Sampler(0, "cuda"),
+            Decoding(GREEDY, GREEDY, case["cfg"]),
+            case["prompt_ids"],
+            boi=v.boi,
+        )
+        return [token.id for token in itertools.islice(made, case["max_new_tokens"])]
+
+    with ThreadPoolExecutor(len(CASES)) as threads:
+        found = list(threads.map(lambda case: tokens(case, scheduler.branches, scheduler.generate), CASES))
+    assert found == [case["output_ids"] for case in CASES]

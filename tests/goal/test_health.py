@@ -43,12 +43,23 @@ def test_another_size_is_noticed():
     assert watch.trouble(0.1) == "32x48 px, expected 64x48"
 
 
-def test_the_rate_is_that_of_the_last_pictures():
+def test_the_rate_is_that_of_the_last_pictures_and_ends_with_them():
     watch = CameraWatch(HealthLimits())
-    assert watch.rate_hz == 0.0
+    assert watch.rate_hz(0.0) == 0.0
     for step in range(100):
         watch.see(frame(step), 0.1 * step)
-    assert watch.rate_hz == pytest.approx(10.0)
+    assert watch.rate_hz(9.9) == pytest.approx(10.0)
+    assert watch.rate_hz(60.0) == 0.0
+
+
+def test_a_pause_is_no_frozen_picture():
+    watch = CameraWatch(HealthLimits(frozen_after_s=2.0))
+    watch.see(frame(90), 0.0)
+    watch.rest()
+    assert not watch.trouble(600.0)
+    watch.see(frame(90), 600.0)
+    assert not watch.trouble(600.1)
+    assert watch.trouble(602.5)
 
 
 def test_a_clock_that_goes_back_is_counted_and_one_that_wobbles_is_not():

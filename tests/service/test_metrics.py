@@ -72,8 +72,17 @@ def test_failures_and_abandoned_plans_are_counted_apart():
     stream = metrics.measured(FakePlanner()).plan(TASK, frames)
     next(stream)
     stream.close()
+
+    class Broken:
+        def plan(self, *args, **options):
+            raise RuntimeError("out of memory")
+            yield
+
+    with pytest.raises(RuntimeError):
+        list(metrics.measured(Broken()).plan(TASK, frames))
     port = metrics.serve("127.0.0.1", 0)
     found = scrape(port)
+    assert found[f"emu_planner_plans_total:{ErrorCode.INTERNAL.value}"] == 1
     assert found[f"emu_planner_plans_total:{ErrorCode.INVALID_OUTPUT.value}"] == 1
     assert found["emu_planner_plans_total:abandoned"] == 1
     assert found["emu_planner_plans_running"] == 0

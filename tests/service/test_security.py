@@ -144,6 +144,12 @@ def test_tokens_come_and_go_while_the_service_runs(secrets, tokens, capsys):
         error = refusal(target, Credentials(ca=secrets.ca, token=TOKEN))
         assert error.code is ErrorCode.UNAUTHENTICATED
         assert "withdrawn" in error.message
+        # to the last of them
+        assert main(["tokens", "remove", "robot-2", "--file", str(tokens)]) == 0
+        assert refusal(target, Credentials(ca=secrets.ca, token=second)).code is ErrorCode.UNAUTHENTICATED
+        assert main(["tokens", "add", "robot-2", "--file", str(tokens)]) == 0
+        second = capsys.readouterr().out.strip()
+        assert not report_of(target, Credentials(ca=secrets.ca, token=second)).error_code
         # a file that has become wrong leaves the last good one in force
         tokens.write_text("nonsense\n")
         assert not report_of(target, Credentials(ca=secrets.ca, token=second)).error_code
@@ -227,7 +233,6 @@ def test_calls_a_minute_are_counted(tokens):
 @pytest.mark.parametrize(
     ("text", "words"),
     [
-        ("", "holds no token"),
         ("robot-1\n", "line 1: expected a name"),
         (f"robot-1 {'0' * 63}\n", "line 1: expected a name"),
         (f"a/b {'0' * 64}\n", "line 1: expected a name"),
@@ -241,6 +246,41 @@ def test_a_wrong_token_file_names_the_line(tmp_path, text, words):
     path.write_text(text)
     with pytest.raises(CredentialsError, match=words):
         read_clients(path)
+
+
+def test_a_service_without_any_token_does_not_start(tmp_path):
+    path = tmp_path / "tokens"
+    path.write_text("# nobody\n")
+    with pytest.raises(CredentialsError, match="holds no token; add one with `emu-planner tokens add`"):
+        Access(path)
+
+
+def test_the_token_file_keeps_its_mode(tokens):
+    assert main(["tokens", "add", "new", "--file", str(tokens.parent / "fresh")]) == 0
+    assert (tokens.parent / "fresh").stat().st_mode & 0o777 == 0o600
+    tokens.chmod(0o640)
+    assert main(["tokens", "add", "robot-2", "--file", str(tokens)]) == 0
+    assert tokens.stat().st_mode & 0o777 == 0o640
+
+
+def test_sessions_that_are_opened_together_keep_to_the_limit(secrets, tokens):
+    tokens.write_text(f"robot-1 {hash_token(TOKEN)} sessions=1\n")
+    held, reports = Held(), []
+    config = config_of(secrets, tokens=tokens, max_running_plans=8)
+    with running_service(lambda: held, config) as target:
+        mine = Credentials(ca=secrets.ca, token=TOKEN)
+        threads = [threading.Thread(target=lambda: reports.append(report_of(target, mine))) for _ in range(8)]
+        for thread in threads:
+            thread.start()
+        # seven are refused while the one is held
+        deadline = threading.Event()
+        while len(reports) < 7 and not deadline.wait(0.02):
+            assert any(thread.is_alive() for thread in threads)
+        held.go.set()
+        for thread in threads:
+            thread.join()
+    codes = [report.error_code for report in reports]
+    assert sorted(codes) == ["", *[ErrorCode.RESOURCE_EXHAUSTED.value] * 7]
 
 
 def test_what_other_machines_reach_must_be_safe(secrets, tokens):

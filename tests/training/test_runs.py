@@ -10,7 +10,7 @@ import torch
 
 from emu_planner.cli.main import main
 from emu_planner.engine.planner import EmuPlanner
-from emu_planner.model.checkpoint import load_vision_tokenizer
+from emu_planner.model.checkpoint import load_vision_tokenizer, save_vision_tokenizer
 from emu_planner.plan import ErrorCode, Event, Generation, PlanError, PlanStarted, Task, TextDelta
 from emu_planner.plan.frame import Still
 from emu_planner.training.episodes import encode_frames
@@ -128,10 +128,22 @@ def test_a_run_goes_on_where_it_was(
     language_run: Path,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    train("tokenizer", episodes, vision_run, 22, *_VISION)
-    assert "going on from step 20" in capsys.readouterr().out
-    assert saved_step(vision_run) == 22
     train("lm", episodes, language_run, 80, "--tokenizer", str(vision_run / "checkpoint"), *_LANGUAGE)
     assert "going on from step 60" in capsys.readouterr().out
     assert saved_step(language_run) == 80
     assert list(logged(language_run, "loss")) == [1, 20, 40, 60, 80]
+    train("tokenizer", episodes, vision_run, 22, *_VISION)
+    assert "going on from step 20" in capsys.readouterr().out
+    assert saved_step(vision_run) == 22
+
+
+def test_codes_of_two_tokenizers_never_meet(
+    episodes: Path, vision_run: Path, language_run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    other = tmp_path / "other"
+    vision = load_vision_tokenizer(vision_run / "checkpoint")
+    vision.quantize.embedding.weight.data.neg_()
+    save_vision_tokenizer(vision, other, dtype=torch.bfloat16)
+    given = ["train", "lm", "--data", str(episodes), "--out", str(language_run), "--steps", "100"]
+    assert main([*given, "--tokenizer", str(other), *_LANGUAGE]) == 2
+    assert "begun with another vision tokenizer" in capsys.readouterr().out
