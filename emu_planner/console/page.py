@@ -17,7 +17,10 @@ from emu_planner.console.parts import Cameras, Journal, Now, Plan, Text, attribu
 from emu_planner.console.robot import Decision, Refused, Snapshot
 
 _REDRAW_S = 0.08
-_BEAT_S = 1.0
+_BEAT_S = 0.5
+# what was decided longer ago, by the last beat that its page had heard, came over a link that was
+# lost in between; less than console.js waits before it says so, s
+_LATE_S = 3.0
 # how long an answer stands, s
 _SAID_S = 6.0
 _operators = itertools.count(1)
@@ -68,9 +71,10 @@ class RobotPage:
         self._say_box = Text("div", "", "say hidden", "id=say role=alert")
         self._draw_offline()
         self._beat = box("span", "sr", "id=beat aria-hidden=true")
+        self._show_beat()
         self._redraw()
         ui.timer(_REDRAW_S, self._redraw)
-        ui.timer(_BEAT_S, lambda: attribute(self._beat, "data-beat", f"{time.monotonic():.0f}"))
+        ui.timer(_BEAT_S, self._show_beat)
 
     # -- drawing ------------------------------------------------------------------------------
 
@@ -159,6 +163,9 @@ class RobotPage:
             Text("span", "This page cannot reach the console, and HOLD does not work from here.")
             Text("span", "Use the robot's own stop button. The page comes back by itself.")
 
+    def _show_beat(self) -> None:
+        attribute(self._beat, "data-beat", f"{time.monotonic():.2f}")
+
     def _redraw(self) -> None:
         if self._said_until_s and time.monotonic() > self._said_until_s:
             self._said_until_s = 0.0
@@ -203,7 +210,7 @@ class RobotPage:
     # -- doing --------------------------------------------------------------------------------
 
     async def _ask(self, event: events.GenericEventArguments) -> None:
-        if await self._do(lambda: self._hub.plan(str(event.args["text"]), self._name(event))):
+        if await self._do(lambda: self._hub.plan(str(event.args["text"]), self._name(event)), event):
             ui.run_javascript("document.getElementById('sentence').value = ''")
 
     async def _review(self, event: events.GenericEventArguments) -> None:
@@ -212,7 +219,8 @@ class RobotPage:
         await self._do(
             lambda: self._hub.review(
                 int(seen["step"]), int(seen["epoch"]), decision, str(seen.get("text", "")), self._name(event)
-            )
+            ),
+            event,
         )
 
     async def _stop(self, event: events.GenericEventArguments) -> None:
@@ -230,13 +238,19 @@ class RobotPage:
         if not event.args.get("clear"):
             self._say("Look at the robot first, and tick the box beside Re-arm.")
             return
-        await self._do(lambda: self._hub.rearm(self._name(event)))
+        await self._do(lambda: self._hub.rearm(self._name(event)), event)
         ui.run_javascript("document.getElementById('clear').checked = false")
 
-    async def _do(self, act: Callable[[], None]) -> bool:
-        """Do it in another thread; False when it was refused, which is said."""
+    async def _do(self, act: Callable[[], None], begins: events.GenericEventArguments | None = None) -> bool:
+        """Do it in another thread; False when it was refused, which is said.
+
+        Args:
+            begins: the event, of what lets the robot begin something.
+        """
         try:
             self._who()
+            if begins is not None:
+                _refuse_late(begins)
             await run.io_bound(act)
         except Refused as refusal:
             self._say(str(refusal))
@@ -251,6 +265,12 @@ class RobotPage:
         self._say_box.set_text(words)
         show(self._say_box, visible=True)
         self._said_until_s = time.monotonic() + _SAID_S
+
+
+def _refuse_late(event: events.GenericEventArguments) -> None:
+    """Refuse what was kept back by a lost link; hold and stop are never late."""
+    if time.monotonic() - float(event.args.get("beat") or 0.0) > _LATE_S:
+        raise Refused("Not done: it came late, over a link that was lost. Look again.")
 
 
 def _emit(extra: str) -> str:

@@ -225,6 +225,23 @@ def test_an_empty_sentence_and_a_planner_that_fails():
     bench.robot.close()
 
 
+def test_a_service_that_is_away_for_a_moment_is_asked_again():
+    class Away:
+        calls = 0
+
+        def plan(self, *arguments, **more):
+            self.calls += 1
+            if self.calls == 1:
+                raise PlanError(ErrorCode.SERVER_UNAVAILABLE, "nobody answers", retryable=True)
+            return FakePlanner().plan(*arguments, **more)
+
+    bench = Bench(Away())
+    bench.robot.plan("tidy up", "Anna")
+    assert bench.pending().index == 0
+    assert bench.robot.snapshot().message == ""
+    bench.robot.close()
+
+
 def test_a_blind_robot_says_so_and_the_hub_refuses_for_it():
     bench = Bench(frames=False)
     hub = Hub(bench.robot)

@@ -31,6 +31,7 @@ def robot(browser, tmp_path_factory):
 
 
 def ask(page, sentence: str = OTHER_TASK) -> None:
+    page.wait_for_function("() => window.seen && window.socket?.connected")
     page.wait_for_selector("#plan:not([disabled])")
     page.keyboard.press("/")
     page.keyboard.type(sentence)
@@ -122,7 +123,9 @@ def test_two_operators_see_the_same_and_the_slower_one_is_refused_in_words(brows
     assert ben.text_content("#words") == anna.text_content("#words")
     # what Ben sees stands still, as on a slow link, while Anna decides
     seen = ben.evaluate("() => ({...document.querySelector('#now').dataset})")
-    ben.evaluate("seen => { window.seen = (extra) => ({...seen, operator: 'Ben', ...extra}); }", seen)
+    ben.evaluate(
+        "seen => { const now = window.seen; window.seen = (extra) => ({...now(), ...seen, ...extra}); }", seen
+    )
     anna.keyboard.press("s")
     anna.wait_for_function("e => document.querySelector('#now').dataset.epoch > e", arg=seen["epoch"])
     ben.wait_for_selector(CAN_DECIDE)
@@ -144,14 +147,16 @@ def test_a_lost_console_is_said_in_big_letters_and_comes_back_by_itself(browser,
     page = open_page(browser, robot.url, "Anna")
     ask(page)
     robot.pause()
+    page.keyboard.press("a")  # before the page can know that nobody hears it
     page.wait_for_selector("#offline", state="visible")
     assert "NO CONNECTION" in page.text_content("#offline")
     assert page.evaluate("document.querySelector('#page').inert")
     page.keyboard.press("a")
     robot.go_on()
     page.wait_for_selector("#offline", state="hidden")
+    wait_for_words(page, "#say", "it came late")
     page.wait_for_selector(CAN_DECIDE)
-    assert "approved" not in page.text_content("#journal"), "nothing was sent while it was lost"
+    assert "approved" not in page.text_content("#journal"), "nothing was done that was said while it was lost"
     page.keyboard.press("x")
     wait_for_words(page, "#heading", "End of the plan")
     page.context.close()

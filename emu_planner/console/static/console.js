@@ -43,7 +43,7 @@
   // what the operator saw: the numbers stand in the page, and go back with the decision
   window.seen = (extra) => {
     const shown = byId("now").dataset;
-    return { step: Number(shown.step), epoch: Number(shown.epoch), plan: shown.plan, operator: window.operatorName(), ...extra };
+    return { step: Number(shown.step), epoch: Number(shown.epoch), plan: shown.plan, beat: Number(byId("beat").dataset.beat), operator: window.operatorName(), ...extra };
   };
   window.operatorName = () => byId("operator")?.value.trim() || "";
   window.openEdit = () => {
