@@ -54,6 +54,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--checkpoint", metavar="nano|FOLDER|HUB-ID", help="what the service plans with (default: nano)"
     )
+    parser.add_argument(
+        "--oracle",
+        action="store_true",
+        help="the simulator's oracle plans instead of a model: it knows the scene and shows the whole path",
+    )
     parser.add_argument("--server", metavar="HOST:PORT", help="use this service instead of starting one")
     parser.add_argument(
         "--attach",
@@ -121,6 +126,11 @@ def _check_arguments(args: argparse.Namespace) -> None:
     for name in ("scene", "robot", "seed"):
         if args.image and getattr(args, name) is not None:
             raise ValueError(f"--{name} is for a simulated scene; leave out --image or --{name}")
+    if args.oracle and (args.attach or args.image or args.server is not None or args.checkpoint is not None):
+        raise ValueError(
+            "--oracle plans for the simulated scene that this starts; leave out --attach, --image, --server "
+            "and --checkpoint, or --oracle"
+        )
     if args.server is not None and args.checkpoint is not None:
         raise ValueError("the service at --server has its own checkpoint; leave out --checkpoint")
     if args.namespace and not args.attach:
@@ -147,21 +157,25 @@ def _start(args: argparse.Namespace, children: Children, *, simulated: bool) -> 
     """Start what is to be started; returns the service's address, empty when attached."""
     if args.attach:
         return ""
+    scene = {
+        name: str(value) for name in ("scene", "robot", "seed") if (value := getattr(args, name)) is not None
+    }
     server: str = args.server
     if server is None:
         port = free_port()
         server = f"127.0.0.1:{port}"
-        model = ("--checkpoint", args.checkpoint or "nano")
-        children.start("service", "emu_planner.cli.main", "serve", "--port", str(port), *model)
+        if args.oracle:
+            words = [word for name, value in scene.items() for word in (f"--{name}", value)]
+            children.start("service", "emu_planner.cli.oracle_service", "--port", str(port), *words)
+        else:
+            model = ("--checkpoint", args.checkpoint or "nano")
+            children.start("service", "emu_planner.cli.main", "serve", "--port", str(port), *model)
     # a simulated camera and a picture of one's own have no noise: what stands still looks frozen
     rig = _ros_args(server=server, camera_frozen_after="0.0")
     children.start("planner node", "emu_planner.ros.planner_node", *rig)
     if simulated:
-        scene = {} if args.scene is None else {"family": args.scene}
-        if args.robot is not None:
-            scene["robot"] = args.robot
-        if args.seed is not None:
-            scene["seed"] = str(args.seed)
+        if "scene" in scene:
+            scene["family"] = scene.pop("scene")
         children.start("simulator", "sim.ros_node", *_ros_args(**scene))
     return server
 
@@ -204,6 +218,8 @@ def _prepare(
         client.activate_planner(_READY_S)
     console.print("planner node: active", highlight=False)
     planner = "a running service" if args.attach else args.server or args.checkpoint or "nano"
+    if args.oracle:
+        planner = "the simulator's oracle, no model"
     return DemoRecord(task, source, str(planner), executed=picture is None and not args.no_execute)
 
 

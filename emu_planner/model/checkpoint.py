@@ -85,7 +85,7 @@ def resolve(name: str | Path) -> Path:
         if not (folder / "config.json").is_file():
             raise CheckpointError(
                 f"the embedded checkpoint {name!r} is not in {folder}; make one with "
-                "tools/train_nano.sh, or name a checkpoint folder"
+                "tools/train_nano.sh, or name a checkpoint folder; `emu-planner demo --oracle` needs no model"
             )
         return folder
     if folder.is_dir():

@@ -123,6 +123,19 @@ def is_zombie(process: psutil.Process) -> bool:
         return True
 
 
+def test_the_oracle_shows_the_whole_path_without_a_model(tmp_path):
+    done = run_cli("demo", "--oracle", "--robot", "kuka", "--seed", str(SEED), "--out", str(tmp_path))
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "task done" in done.stdout
+    assert "model oracle" in done.stdout
+    report = json.loads((tmp_path / "report.json").read_text())
+    assert report["steps"]
+    assert "oracle" in report["planner"]
+    wrong = run_cli("demo", "--oracle", "--checkpoint", "nano")
+    assert wrong.returncode == 2
+    assert "--oracle plans for the simulated scene" in wrong.stderr
+
+
 def test_processes_that_run_already_are_used_and_left_alone(tmp_path, monkeypatch):
     graph = {"ROS_DOMAIN_ID": str(free_domain()), "ROS_AUTOMATIC_DISCOVERY_RANGE": "LOCALHOST"}
     for name, value in graph.items():
