@@ -228,3 +228,16 @@ def test_only_the_first_few_of_many_differences_are_told(tmp_path):
     expected = {f"layer.{index}": [1] for index in range(20)}
     with pytest.raises(CheckpointError, match=r"layer.0 is missing.*; and 15 more"):
         tensor_files.check(tmp_path, expected, {})
+
+
+def test_a_file_that_cannot_be_opened_is_named_with_what_to_do(sharded, monkeypatch):
+    def refuse(path, *_args, **_options):
+        raise PermissionError(13, "Permission denied", str(path))
+
+    monkeypatch.setattr("pathlib.Path.open", refuse)
+    with pytest.raises(
+        CheckpointError, match=r"00001-of.*cannot be read: Permission denied; check its"
+    ):
+        tensor_files.read_header(sorted(sharded.glob("model-00001-*"))[0])
+    with pytest.raises(CheckpointError, match="gone.safetensors cannot be read: No such file"):
+        tensor_files.read_header(sharded / "gone.safetensors")
