@@ -235,9 +235,7 @@ def test_a_file_that_cannot_be_opened_is_named_with_what_to_do(sharded, monkeypa
         raise PermissionError(13, "Permission denied", str(path))
 
     monkeypatch.setattr("pathlib.Path.open", refuse)
-    with pytest.raises(
-        CheckpointError, match=r"00001-of.*cannot be read: Permission denied; check its"
-    ):
+    with pytest.raises(CheckpointError, match=r"00001-of.*cannot be read: Permission denied; check its"):
         tensor_files.read_header(sorted(sharded.glob("model-00001-*"))[0])
     with pytest.raises(CheckpointError, match="gone.safetensors cannot be read: No such file"):
         tensor_files.read_header(sharded / "gone.safetensors")
