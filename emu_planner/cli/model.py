@@ -14,9 +14,6 @@ from emu_planner.cli.arguments import positive
 if TYPE_CHECKING:
     from emu_planner.engine.planner import EmuPlanner
 
-# of a GPU's free memory that the model may take, if it is to have room for keys, values and pictures
-_MODEL_SHARE = 0.8
-
 
 def add_model_arguments(parser: argparse.ArgumentParser) -> None:
     """--checkpoint, --vision, --tokenizer, --device, --threads, --decoder."""
@@ -109,12 +106,13 @@ def choose_devices(asked: str, free: Sequence[int], needed: Callable[[], int]) -
     import torch
 
     from emu_planner.model.checkpoint import CheckpointError
+    from emu_planner.model.spread import GPU_SHARE
 
     count = len(free)
     if asked == "auto":
         if count < 2:
             return ["cuda" if count else "cpu"]
-        return ["cuda"] if needed() < _MODEL_SHARE * free[0] else [f"cuda:{index}" for index in range(count)]
+        return ["cuda"] if needed() < GPU_SHARE * free[0] else [f"cuda:{index}" for index in range(count)]
     devices = asked.split(",")
     for device in devices:
         try:

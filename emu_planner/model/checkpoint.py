@@ -65,8 +65,6 @@ _DERIVED = "rotary_emb.inv_freq"
 # what training needed beside the tokenizer itself: discriminator and perceptual loss
 _TRAINING_ONLY = ("loss.",)
 _EMBEDDING = "model.embed_tokens.weight"
-# of a GPU's free memory: what the model takes of it before layers go on to a CPU
-_GPU_SHARE = 0.8
 
 
 def resolve(name: str | Path) -> Path:
@@ -275,7 +273,7 @@ def _places(
     free = {one: spread.free_bytes(one) for one in devices}
     room = None
     if any(one.type == "cuda" for one in devices):
-        room = [_GPU_SHARE * free[one] if one.type == "cuda" else math.inf for one in devices]
+        room = [spread.GPU_SHARE * free[one] if one.type == "cuda" else math.inf for one in devices]
     places = spread.places(nbytes, devices, room)
     for one, bytes_free in free.items():
         needed = sum(size for name, size in nbytes.items() if places[name] == one)

@@ -15,6 +15,9 @@ from torch.nn.attention.flex_attention import BlockMask
 
 from emu_planner.model.transformer import Cache, Transformer
 
+# of a GPU's free memory that the model may take, if it is to have room for keys, values and pictures
+GPU_SHARE = 0.8
+
 _Arguments = tuple[tuple[Any, ...], dict[str, Any]]
 
 _MEMORY = Path("/proc/meminfo")  # of Linux
