@@ -6,8 +6,10 @@ import signal
 import pytest
 
 from emu_planner.cli.pictures import write_picture
-from emu_planner.model.checkpoint import save_transformer, save_vision_tokenizer
+from emu_planner.cli.serve import _version
+from emu_planner.model.checkpoint import fingerprint, save_transformer, save_vision_tokenizer
 from emu_planner.model.text import train_bpe, write_folder
+from emu_planner.wire.client import RemotePlanner
 from tests.cli.runs import run_cli, start_cli
 from tests.engine.conftest import (  # noqa: F401 - fixtures
     CONFIG,
@@ -56,8 +58,18 @@ def test_a_service_plans_as_its_checkpoint_does_until_it_is_told_to_stop(checkpo
         address = service.stderr.readline().split("listening on ")[1].strip()
         assert service.stdout.readline().startswith(f"ready: {checkpoint} on cpu")
         assert subgoals(run_cli(*task, "--server", address)) == SUBGOALS
+        with RemotePlanner(address) as client:
+            assert client.wait_ready(30.0).model_version == fingerprint(checkpoint)
         service.send_signal(signal.SIGTERM)
         rest = service.communicate(timeout=30.0)[1]
     assert service.returncode == 0
     assert "draining" in rest
     assert "stopped" in rest
+
+
+def test_a_checkpoint_of_the_hub_and_a_broken_one_have_no_version_yet(
+    checkpoint, tmp_path
+):
+    assert _version(checkpoint) == fingerprint(checkpoint)
+    assert _version("OWNER/NAME") == ""
+    assert _version(str(tmp_path)) == ""
