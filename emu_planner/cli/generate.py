@@ -19,7 +19,7 @@ from rich.console import Console
 from emu_planner.cli.arguments import positive
 from emu_planner.cli.generate_config import GenerateConfig, add_sampling_arguments, read_config
 from emu_planner.cli.generate_progress import Shown, shorten
-from emu_planner.cli.model import find_devices, loading_bar
+from emu_planner.cli.model import add_decoder_argument, find_devices, loading_bar
 from emu_planner.cli.pictures import read_picture
 from emu_planner.cli.prompts import Prompt
 from emu_planner.engine import parts
@@ -63,8 +63,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--num-workers", type=positive, metavar="N", help="processes that share the prompts")
     parser.add_argument("--worker-id", type=int, metavar="I", help="which of them this is: 0 to N-1")
-    parser.add_argument("--device", help="auto (a GPU if there is one), cpu, cuda or cuda:N (default: auto)")
+    parser.add_argument(
+        "--device",
+        metavar="DEVICE[,DEVICE...]",
+        help="auto (a GPU if there is one; all of them for a model that does not fit), cpu, cuda, cuda:N, "
+        "or several to spread the layers over: cuda:0,cuda:1 (default: auto)",
+    )
     parser.add_argument("--threads", type=positive, metavar="N", help="CPU threads of the model (default: 1)")
+    add_decoder_argument(parser)
     add_sampling_arguments(parser)
 
 
@@ -180,6 +186,7 @@ def _load(config: GenerateConfig) -> "Generator":
             vision=config.vision,
             tokenizer=config.tokenizer,
             device=devices[0] if len(devices) == 1 else devices,
+            decoder=config.decoder,
             progress=progress,
         )
 

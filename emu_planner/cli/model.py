@@ -10,6 +10,7 @@ from rich.progress import BarColumn, DownloadColumn, TimeRemainingColumn, Transf
 from rich.progress import Progress as Bars
 
 from emu_planner.cli.arguments import positive
+from emu_planner.engine.request import DECODERS
 
 if TYPE_CHECKING:
     from emu_planner.engine.planner import EmuPlanner
@@ -51,9 +52,14 @@ def add_model_arguments(parser: argparse.ArgumentParser) -> None:
         help="CPU threads of the model; a second one waits for the first at every token, and on a "
         "busy machine that costs tens of milliseconds each time (default: %(default)s)",
     )
+    add_decoder_argument(parser)
+
+
+def add_decoder_argument(parser: argparse.ArgumentParser) -> None:
+    """--decoder."""
     parser.add_argument(
         "--decoder",
-        choices=("raster", "jacobi"),
+        choices=DECODERS,
         help="how images are decoded: one code a pass, or as many as were guessed right; the codes are "
         "the same (default: as the checkpoint's planner.json says, else raster)",
     )

@@ -14,6 +14,7 @@ import torch
 from emu_planner.cli.generate_progress import shorten
 from emu_planner.cli.main import main
 from emu_planner.cli.pictures import write_picture
+from emu_planner.engine import jacobi, raster
 from emu_planner.story import read, unpack_picture, write
 from tests.cli.runs import ROOT, start_cli
 from tools.make_tiny_checkpoint import ANSWERS, QUESTIONS, make
@@ -84,6 +85,25 @@ def test_a_picture_is_edited_and_kept_with_the_story(generate, picture):
     assert unpack_picture(meta.image).shape == (40, 60, 3)
     (drawn,) = story.clips[0].segments[0].images
     assert unpack_picture(drawn.image).shape == (32, 48, 3)
+
+
+def test_the_decoder_that_is_asked_for_runs_and_gives_the_same_story(generate, tmp_path, monkeypatch):
+    ran = []
+    for name, module in (("raster", raster), ("jacobi", jacobi)):
+
+        def counted(*args, name=name, run=module.generate, **options):
+            ran.append(name)
+            return run(*args, **options)
+
+        monkeypatch.setattr(module, "generate", counted)
+    words = ("--task-type", "t2i", "--prompt", QUESTIONS["t2i"], *GREEDY)
+    stories = []
+    for decoder in ("raster", "jacobi"):
+        status, out, err = generate(*words, "--decoder", decoder, output=tmp_path / decoder)
+        assert status == 0, err
+        stories.append(read(out[0]))
+    assert ran == ["raster", "jacobi", "raster"]  # jacobi goes through raster, with steps of its own
+    assert stories[0] == stories[1]
 
 
 @pytest.fixture

@@ -67,9 +67,7 @@ def test_a_service_plans_as_its_checkpoint_does_until_it_is_told_to_stop(checkpo
     assert "stopped" in rest
 
 
-def test_a_checkpoint_of_the_hub_and_a_broken_one_have_no_version_yet(
-    checkpoint, tmp_path
-):
+def test_a_checkpoint_of_the_hub_and_a_broken_one_have_no_version_yet(checkpoint, tmp_path):
     assert _version(checkpoint) == fingerprint(checkpoint)
     assert _version("OWNER/NAME") == ""
     assert _version(str(tmp_path)) == ""
