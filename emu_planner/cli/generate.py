@@ -19,12 +19,13 @@ from rich.console import Console
 from emu_planner.cli.arguments import positive
 from emu_planner.cli.generate_config import GenerateConfig, add_sampling_arguments, read_config
 from emu_planner.cli.generate_progress import Shown, shorten
-from emu_planner.cli.model import find_devices, loading_bar
+from emu_planner.cli.generate_record import difference, record_of, write_record
+from emu_planner.cli.model import add_decoder_argument, find_devices, loading_bar
 from emu_planner.cli.pictures import read_picture
 from emu_planner.cli.prompts import Prompt
 from emu_planner.engine import parts
 from emu_planner.engine.request import SETTINGS, Request, RequestError
-from emu_planner.story import Draft, StoryError, read, write
+from emu_planner.story import Draft, StoryError, write
 
 if TYPE_CHECKING:
     from emu_planner.engine.generator import Generator
@@ -63,8 +64,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--num-workers", type=positive, metavar="N", help="processes that share the prompts")
     parser.add_argument("--worker-id", type=int, metavar="I", help="which of them this is: 0 to N-1")
-    parser.add_argument("--device", help="auto (a GPU if there is one), cpu, cuda or cuda:N (default: auto)")
+    parser.add_argument(
+        "--device",
+        metavar="DEVICE[,DEVICE...]",
+        help="auto (a GPU if there is one; all of them for a model that does not fit), cpu, cuda, cuda:N, "
+        "or several to spread the layers over: cuda:0,cuda:1 (default: auto)",
+    )
     parser.add_argument("--threads", type=positive, metavar="N", help="CPU threads of the model (default: 1)")
+    add_decoder_argument(parser)
     add_sampling_arguments(parser)
 
 
@@ -117,12 +124,13 @@ def plan_work(config: GenerateConfig) -> Work:
     """Which prompts are to be generated; those whose story is there are not.
 
     Raises:
-        SettingError: a prompt is wrong. StoryError: a file that is there answers another question.
+        SettingError: a prompt is wrong. StoryError: a file that is there answers another request.
+        ValueError: a picture of a prompt whose story is there cannot be read.
     """
     folder = config.folder / "proto"
     prompts = config.all_prompts()
     if config.prompt is not None and not config.overwrite:
-        prompts = [_find_place(folder, prompts[0])]
+        prompts = [_find_place(folder, config, prompts[0])]
     prompts = prompts[config.worker_id :: config.num_workers]
     left = []
     for prompt in prompts:
@@ -130,20 +138,16 @@ def plan_work(config: GenerateConfig) -> Work:
         if config.overwrite or not path.exists():
             left.append(prompt)
             continue
-        question = read(path).question
-        if question != prompt.words:
-            raise StoryError(
-                f"{path} is there, but answers {shorten(question)!r} instead of {shorten(prompt.words)!r}; "
-                "choose another --output, or --overwrite it"
-            )
+        if differs := difference(path, config, prompt):
+            raise StoryError(f"{path} is there, but {differs}; choose another --output, or --overwrite it")
     return Work(folder, left, len(prompts) - len(left))
 
 
-def _find_place(folder: Path, prompt: Prompt) -> Prompt:
+def _find_place(folder: Path, config: GenerateConfig, prompt: Prompt) -> Prompt:
     """The one prompt under the first of story_000, story_001, ... that is free, or answers it already."""
     for number in itertools.count():
         path = folder / f"story_{number:03d}.pb"
-        if not path.exists() or read(path).question == prompt.words:
+        if not path.exists() or not difference(path, config, prompt):
             return replace(prompt, name=path.stem)
     raise AssertionError("names do not end")
 
@@ -180,6 +184,7 @@ def _load(config: GenerateConfig) -> "Generator":
             vision=config.vision,
             tokenizer=config.tokenizer,
             device=devices[0] if len(devices) == 1 else devices,
+            decoder=config.decoder,
             progress=progress,
         )
 
@@ -203,6 +208,7 @@ def _generate_all(generator: "Generator", config: GenerateConfig, work: Work) ->
                 shown.say(f"{prompt.name} cannot be made: {error}")
                 failed += 1
                 continue
+            write_record(work.file(prompt), record_of(config, prompt))
             write(work.file(prompt), draft.story())
             print(work.file(prompt), flush=True)
     return failed

@@ -13,7 +13,7 @@ from typing import Any, get_type_hints
 
 from emu_planner.cli.prompts import Prompt, make_prompts, read_prompts
 from emu_planner.cli.typed_file import SettingError, check_names, check_value, read_table
-from emu_planner.engine.request import MAX_IMAGES, SETTINGS, Settings
+from emu_planner.engine.request import DECODERS, MAX_IMAGES, SETTINGS, Settings
 
 # names and types of what may be set for sampling
 SAMPLING: Mapping[str, Any] = MappingProxyType(get_type_hints(Settings))
@@ -63,6 +63,8 @@ class GenerateConfig:
     # what runs the model
     device: str = "auto"
     threads: int = 1
+    # how images are decoded, one of DECODERS; None: as the checkpoint says
+    decoder: str | None = None
     # what differs from the task's own sampling settings, by the names of Settings
     sampling: Mapping[str, Any] = field(default_factory=dict)
     # prompts that stand in the settings file itself
@@ -87,6 +89,8 @@ class GenerateConfig:
             )
         if not 0 <= self.seed < 2**63 or self.threads < 1:
             raise SettingError(f"seed is {self.seed}, threads {self.threads}; expected 0 to 2^63, 1 or more")
+        if self.decoder not in (None, *DECODERS):
+            raise SettingError(f"the decoder is {self.decoder!r}; expected one of {list(DECODERS)}")
         if not 0 <= self.worker_id < self.num_workers:
             raise SettingError(
                 f"worker_id is {self.worker_id} of num_workers {self.num_workers}; expected 0 to one less"

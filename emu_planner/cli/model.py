@@ -10,12 +10,10 @@ from rich.progress import BarColumn, DownloadColumn, TimeRemainingColumn, Transf
 from rich.progress import Progress as Bars
 
 from emu_planner.cli.arguments import positive
+from emu_planner.engine.request import DECODERS
 
 if TYPE_CHECKING:
     from emu_planner.engine.planner import EmuPlanner
-
-# of a GPU's free memory that the model may take, if it is to have room for keys, values and pictures
-_MODEL_SHARE = 0.8
 
 
 def add_model_arguments(parser: argparse.ArgumentParser) -> None:
@@ -54,9 +52,14 @@ def add_model_arguments(parser: argparse.ArgumentParser) -> None:
         help="CPU threads of the model; a second one waits for the first at every token, and on a "
         "busy machine that costs tens of milliseconds each time (default: %(default)s)",
     )
+    add_decoder_argument(parser)
+
+
+def add_decoder_argument(parser: argparse.ArgumentParser) -> None:
+    """--decoder."""
     parser.add_argument(
         "--decoder",
-        choices=("raster", "jacobi"),
+        choices=DECODERS,
         help="how images are decoded: one code a pass, or as many as were guessed right; the codes are "
         "the same (default: as the checkpoint's planner.json says, else raster)",
     )
@@ -110,12 +113,13 @@ def choose_devices(asked: str, free: Sequence[int], needed: Callable[[], int]) -
     import torch
 
     from emu_planner.model.checkpoint import CheckpointError
+    from emu_planner.model.spread import GPU_SHARE
 
     count = len(free)
     if asked == "auto":
         if count < 2:
             return ["cuda" if count else "cpu"]
-        return ["cuda"] if needed() < _MODEL_SHARE * free[0] else [f"cuda:{index}" for index in range(count)]
+        return ["cuda"] if needed() < GPU_SHARE * free[0] else [f"cuda:{index}" for index in range(count)]
     devices = asked.split(",")
     for device in devices:
         try:

@@ -5,6 +5,7 @@ import logging
 import sys
 import time
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -96,7 +97,7 @@ def run(args: argparse.Namespace) -> int:
         return 2
     try:
         metrics = _serve_metrics(args.metrics_port)
-        serve(load, config, metrics)
+        serve(load, replace(config, model_version=_version(args.checkpoint)), metrics)
     except OSError as error:
         print(f"emu-planner serve: {error}", file=sys.stderr)
         return 3
@@ -106,6 +107,18 @@ def run(args: argparse.Namespace) -> int:
         print(f"emu-planner serve: {error}", file=sys.stderr)
         return 2
     return 0
+
+
+def _version(checkpoint: str) -> str:
+    """The fingerprint of a checkpoint on this machine; empty for one of the hub, or a broken one."""
+    from emu_planner.model.checkpoint import EMBEDDED, CheckpointError, fingerprint, resolve
+
+    if checkpoint not in EMBEDDED and not Path(checkpoint).expanduser().is_dir():
+        return ""
+    try:
+        return fingerprint(resolve(checkpoint))
+    except CheckpointError:
+        return ""  # loading it says what is wrong
 
 
 def _serve_metrics(port: int | None) -> "Metrics | None":

@@ -9,11 +9,11 @@ from pathlib import Path
 from emu_planner.engine import jacobi, raster
 from emu_planner.engine.jacobi import JacobiConfig
 from emu_planner.engine.raster import Decoding, Token
+from emu_planner.engine.request import DECODERS
 from emu_planner.engine.sampler import Sampling
 from emu_planner.model.checkpoint import CheckpointError
 
 FILE = "planner.json"
-DECODERS = ("raster", "jacobi")
 
 
 @dataclass(frozen=True)

@@ -101,7 +101,7 @@ class Generator:
             device: where the model runs; several: its layers are spread over them.
             dtype: of the transformer; None: as stored. The vision tokenizer runs in float32.
             progress: called with bytes read and all bytes, for each of the two.
-            decoder: one of config.DECODERS; None: as planner.json says, else raster.
+            decoder: one of request.DECODERS; None: as planner.json says, else raster.
 
         Raises:
             CheckpointError: see resolve, load_transformer and load_vision_tokenizer.

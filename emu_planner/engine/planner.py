@@ -116,7 +116,7 @@ class EmuPlanner:
             device: where the model runs; several: its layers are spread over them, the vision
                 tokenizer runs on the first.
             dtype: of the transformer; None: as stored. The vision tokenizer runs in float32.
-            decoder: one of config.DECODERS; None: as planner.json says.
+            decoder: one of request.DECODERS; None: as planner.json says.
             threads: CPU threads of torch, for the whole process; None: leave them as they are.
             progress: called with bytes read and all bytes, for each of the two.
             plans: see EmuPlanner.

@@ -35,6 +35,8 @@ ASPECT_RATIOS: Mapping[str, tuple[int, int]] = MappingProxyType(
 )
 # Guidance: against the prompt without words, or also against one without words and pictures.
 UNCONDITIONAL_TYPES = ("no_text", "no_text_img_cfg")
+# How images are decoded, the same codes either way: one code a pass, or as many as were guessed right.
+DECODERS = ("raster", "jacobi")
 _SIZE = re.compile(r"([1-9]\d*)\*([1-9]\d*)")
 
 

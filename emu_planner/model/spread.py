@@ -15,9 +15,15 @@ from torch.nn.attention.flex_attention import BlockMask
 
 from emu_planner.model.transformer import Cache, Transformer
 
+# of a GPU's free memory that the model may take, if it is to have room for keys, values and pictures
+GPU_SHARE = 0.8
+
 _Arguments = tuple[tuple[Any, ...], dict[str, Any]]
 
 _MEMORY = Path("/proc/meminfo")  # of Linux
+# the limit that a container or a service has, version 2 of Linux's control groups
+# (kernel.org, admin-guide/cgroup-v2): memory.max, memory.current, memory.stat
+_CGROUP = Path("/sys/fs/cgroup")
 _EMBEDDING, _LAYERS = "model.embed_tokens.", "model.layers."
 
 
@@ -92,14 +98,36 @@ def split(sizes: Sequence[int], room: Sequence[float]) -> list[int]:
 
 
 def free_bytes(device: torch.device) -> float:
-    """Bytes that a model could take there now; infinity where that cannot be told."""
+    """Bytes that a model could take there now; infinity where that cannot be told.
+
+    On a CPU the least of what the machine has and what the process's container may still take.
+    """
     if device.type == "cuda":
         return float(torch.cuda.mem_get_info(device)[0])
-    if device.type == "cpu" and _MEMORY.is_file():
+    return min(_free_of_machine(), _free_of_container()) if device.type == "cpu" else math.inf
+
+
+def _free_of_machine() -> float:
+    if _MEMORY.is_file():
         fields = dict(line.split(":", 1) for line in _MEMORY.read_text().splitlines())
         if "MemAvailable" in fields:
             return 1024.0 * int(fields["MemAvailable"].split()[0])
     return math.inf
+
+
+def _free_of_container() -> float:
+    """Limit less use; pages of files, which the kernel takes back, count as free, as in MemAvailable."""
+    try:
+        limit = (_CGROUP / "memory.max").read_text().strip()
+        used = int((_CGROUP / "memory.current").read_text())
+    except OSError:
+        return math.inf
+    if limit == "max":
+        return math.inf
+    stat = _CGROUP / "memory.stat"
+    fields = dict(line.split() for line in stat.read_text().splitlines()) if stat.is_file() else {}
+    cached = sum(int(fields.get(name, 0)) for name in ("active_file", "inactive_file"))
+    return float(max(0, int(limit) - max(0, used - cached)))
 
 
 def layer_devices(model: Transformer) -> list[torch.device]:

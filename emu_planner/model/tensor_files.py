@@ -95,18 +95,16 @@ def read_header(path: Path) -> dict[str, Stored]:
     """The tensors of one file.
 
     Raises:
-        CheckpointError: it is no such file, or it is truncated.
+        CheckpointError: it cannot be read, is no such file, or is truncated.
     """
-    size = path.stat().st_size
-    with path.open("rb") as file:
-        start = file.read(8)
-        length = int.from_bytes(start, "little")
-        if len(start) < 8 or not 2 <= length <= _MOST_HEADER_BYTES:
-            what = _other_kind(start + file.read(64))
-            raise CheckpointError(f"{path} is not a safetensors file{what}; copy or download it again")
-        if size < 8 + length:
-            raise CheckpointError(f"{path} is truncated: it ends at byte {size}, inside its header")
-        text = file.read(length)
+    try:
+        size, text = _read_header_text(path)
+    except OSError as error:
+        raise CheckpointError(
+            f"{path} cannot be read: {error.strerror or error}; check its permissions and the disk, or copy "
+            "or download it again"
+        ) from error
+    length = len(text)
     try:
         header = json.loads(text)
         header.pop("__metadata__", None)
@@ -127,6 +125,20 @@ def read_header(path: Path) -> dict[str, Stored]:
             f"{path} is {state}: it has {size} bytes, its header says {end}; copy or download it again"
         )
     return found
+
+
+def _read_header_text(path: Path) -> tuple[int, bytes]:
+    """(bytes of the file, its JSON). CheckpointError, OSError: as read_header says."""
+    size = path.stat().st_size
+    with path.open("rb") as file:
+        start = file.read(8)
+        length = int.from_bytes(start, "little")
+        if len(start) < 8 or not 2 <= length <= _MOST_HEADER_BYTES:
+            what = _other_kind(start + file.read(64))
+            raise CheckpointError(f"{path} is not a safetensors file{what}; copy or download it again")
+        if size < 8 + length:
+            raise CheckpointError(f"{path} is truncated: it ends at byte {size}, inside its header")
+        return size, file.read(length)
 
 
 def check(folder: Path, expected: Mapping[str, Sequence[int]], found: Mapping[str, Stored]) -> None:

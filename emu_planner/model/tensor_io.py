@@ -4,6 +4,7 @@ Plain reads, not a mapping: memory then holds each byte once, and a file that ch
 model cannot hurt it. Knows no model.
 """
 
+import itertools
 import json
 import math
 import os
@@ -73,7 +74,15 @@ def write(
 ) -> None:
     """Write tensors into a folder, in files of at most `shard_bytes`, each tensor made when its turn comes.
 
-    A tensor larger than that gets a file of its own. What was there is replaced when all is written.
+    A tensor larger than that gets a file of its own. All is written beside what was there, under names
+    ending in .partial, and is on the disk before the first file is replaced. Whoever reads the folder
+    after an interruption finds the old tensors or the new ones, never some of each:
+
+    - up to the first replacement the old ones;
+    - when no shard of the index that was there has the name of a new file (one file before or after, or
+      another number of shards), at every moment one of the two;
+    - when shards are replaced by as many, their names are the same: from the first replacement to the
+      last the folder has no index, and is refused. The rest of the shards are there as .partial.
 
     Args:
         shapes: of all tensors, in their order.
@@ -86,20 +95,43 @@ def write(
     if len(shards) > 1:
         count = len(shards)
         names = [f"model-{number:05d}-of-{count:05d}.safetensors" for number in range(1, count + 1)]
+    for stale in folder.glob("model*.partial"):  # of a call that was interrupted
+        stale.unlink()
     for file, shard in zip(names, shards, strict=True):
-        with (folder / f"{file}.partial").open("wb") as out:
-            out.write(_header(shard, shapes, sizes, dtype_of))
-            for name in shard:
-                out.write(_bytes(make(name).contiguous()))
-    for old in folder.glob("model*.safetensors"):
-        old.unlink()
-    (folder / INDEX).unlink(missing_ok=True)
-    for file in names:
-        os.replace(folder / f"{file}.partial", folder / file)
+        parts = (_bytes(make(name).contiguous()) for name in shard)
+        _write_partial(folder / file, itertools.chain([_header(shard, shapes, sizes, dtype_of)], parts))
     if len(shards) > 1:
         weight_map = {name: file for file, shard in zip(names, shards, strict=True) for name in shard}
         index = {"metadata": {"total_size": sum(sizes.values())}, "weight_map": weight_map}
-        (folder / INDEX).write_text(json.dumps(index, indent=1) + "\n", encoding="utf-8")
+        _write_partial(folder / INDEX, [(json.dumps(index, indent=1) + "\n").encode()])
+    _replace(folder, names)
+
+
+def _write_partial(path: Path, parts: Iterable[bytes | memoryview]) -> None:
+    """Write what is to become this file, down to the disk."""
+    with _partial(path).open("wb") as out:
+        out.writelines(parts)  # which holds one at a time
+        out.flush()
+        os.fsync(out.fileno())
+
+
+def _replace(folder: Path, names: Sequence[str]) -> None:
+    """Put the partial files into their places, so that `write` keeps what it says."""
+    if len(names) > 1 and any((folder / name).exists() for name in names):
+        (folder / INDEX).unlink(missing_ok=True)
+    for name in names:
+        os.replace(_partial(folder / name), folder / name)
+    if len(names) > 1:
+        os.replace(_partial(folder / INDEX), folder / INDEX)
+    else:
+        (folder / INDEX).unlink(missing_ok=True)
+    for old in folder.glob("model*.safetensors"):
+        if old.name not in names:
+            old.unlink()
+
+
+def _partial(path: Path) -> Path:
+    return path.with_name(f"{path.name}.partial")
 
 
 def _empty(name: str, stored: Stored, dtype: torch.dtype, device: torch.device) -> Tensor:

@@ -13,7 +13,8 @@ import torch
 
 from emu_planner.cli.generate_progress import shorten
 from emu_planner.cli.main import main
-from emu_planner.cli.pictures import write_picture
+from emu_planner.cli.pictures import read_picture, write_picture
+from emu_planner.engine import jacobi, raster
 from emu_planner.story import read, unpack_picture, write
 from tests.cli.runs import ROOT, start_cli
 from tools.make_tiny_checkpoint import ANSWERS, QUESTIONS, make
@@ -84,6 +85,25 @@ def test_a_picture_is_edited_and_kept_with_the_story(generate, picture):
     assert unpack_picture(meta.image).shape == (40, 60, 3)
     (drawn,) = story.clips[0].segments[0].images
     assert unpack_picture(drawn.image).shape == (32, 48, 3)
+
+
+def test_the_decoder_that_is_asked_for_runs_and_gives_the_same_story(generate, tmp_path, monkeypatch):
+    ran = []
+    for name, module in (("raster", raster), ("jacobi", jacobi)):
+
+        def counted(*args, name=name, run=module.generate, **options):
+            ran.append(name)
+            return run(*args, **options)
+
+        monkeypatch.setattr(module, "generate", counted)
+    words = ("--task-type", "t2i", "--prompt", QUESTIONS["t2i"], *GREEDY)
+    stories = []
+    for decoder in ("raster", "jacobi"):
+        status, out, err = generate(*words, "--decoder", decoder, output=tmp_path / decoder)
+        assert status == 0, err
+        stories.append(read(out[0]))
+    assert ran == ["raster", "jacobi", "raster"]  # jacobi goes through raster, with steps of its own
+    assert stories[0] == stories[1]
 
 
 @pytest.fixture
@@ -191,6 +211,100 @@ def test_one_prompt_after_another_gets_the_next_place(generate):
         _, out, _ = generate("--task-type", "t2i", "--prompt", words, *GREEDY)
         names.append([line.rpartition("/")[2] for line in out])
     assert names == [["story_000.pb"], ["story_001.pb"], []]
+
+
+def other_picture(path):
+    write_picture(path, np.random.default_rng(1).integers(0, 256, (40, 60, 3), dtype=np.uint8))
+    return path
+
+
+def places(out):
+    return [line.rpartition("/")[2] for line in out]
+
+
+def test_the_same_words_about_another_picture_get_the_next_place(generate, picture, tmp_path):
+    small = ("--image-area", 1536, "--max-new-tokens", 60)
+    words = ("--task-type", "x2i", "--prompt", QUESTIONS["x2i"], *GREEDY[:-2], *small)
+    other = other_picture(tmp_path / "other.png")
+    made = [places(generate(*words, "--image", image)[1]) for image in (picture, other, picture, other)]
+    assert made == [["story_000.pb"], ["story_001.pb"], [], []]
+    held = unpack_picture(read(tmp_path / "out/proto/story_001.pb").reference_images[0].image)
+    assert np.array_equal(held, read_picture(other))
+
+
+def test_the_same_words_with_other_settings_get_the_next_place(generate, tiny, tmp_path):
+    words = ("--task-type", "story", "--prompt", "tell of two", "--size", "2*3", "--max-new-tokens", 60)
+    elsewhere = shutil.copytree(tiny, tmp_path / "elsewhere")
+    asked = [
+        {},
+        {"--seed": 1},
+        {"--size": "3*2"},
+        {"--classifier-free-guidance": 2},
+        {"checkpoint": elsewhere},
+    ]
+    for number, change in enumerate(asked):
+        known = {"checkpoint": change["checkpoint"]} if "checkpoint" in change else {}
+        flags = [word for name, value in change.items() if name != "checkpoint" for word in (name, value)]
+        status, out, err = generate(*words, *flags, **known)
+        assert (status, places(out)) == (0, [f"story_{number:03d}.pb"]), err
+        status, out, err = generate(*words, *flags, **known)
+        assert (status, out) == (0, [])
+        assert "nothing to do" in err
+
+
+def test_what_a_story_of_a_list_was_made_from_is_compared_and_told(generate, many, picture, tmp_path):
+    generate(*many)
+    folder = tmp_path / "out/proto"
+    told = "story_000.pb is there, but was made with seed 6666 instead of 7; choose another --output, or"
+    status, out, err = generate(*many, "--seed", 7)
+    assert (status, out) == (2, [])
+    assert told in err
+    status, _, err = generate(*many, "--text-top-k", 3, "--force-same-image-size")
+    assert status == 2
+    assert "made with text_top_k 1024 instead of 3, force_same_image_size none instead of True" in err
+    other_picture(picture)
+    status, out, err = generate(*many)
+    assert (status, out) == (2, [])
+    assert f"with picture.pb is there, but was made from other pictures than {picture}" in err
+    # a story of the published code has no record: words and pictures decide
+    for path in folder.glob("*.json"):
+        path.unlink()
+    status, _, err = generate(*many, "--seed", 7)
+    assert status == 2
+    assert "other pictures" in err
+    (folder / "with picture.pb").unlink()
+    status, out, err = generate(*many, "--seed", 7)
+    assert (status, places(out)) == (0, ["with picture.pb"]), err
+
+
+def test_a_record_says_what_a_story_was_made_from(generate, many, tiny, tmp_path):
+    generate(*many)
+    path = tmp_path / "out/proto/story_002.json"
+    record = json.loads(path.read_text())
+    assert (record["task_type"], record["checkpoint"], record["seed"]) == ("story", str(tiny), 6668)
+    assert record["settings"]["aspect_ratio"] == "2*3"
+    for text in ("{", "[]", "{}"):
+        path.write_text(text)
+        status, _, err = generate(*many)
+        assert status == 2
+        assert "story_002.json does not say what its story was made from" in err
+    assert generate(*many, "--overwrite")[0] == 0
+    assert json.loads(path.read_text()) == record
+
+
+def test_a_run_killed_while_it_overwrites_leaves_no_old_story_with_a_new_record(
+    generate, many, tmp_path, monkeypatch
+):
+    generate(*many)
+
+    def killed(*_):
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr("emu_planner.cli.generate.write", killed)
+        assert generate(*many, "--seed", 7, "--overwrite")[0] == 130
+    assert not (tmp_path / "out/proto/story_000.pb").exists()
+    assert json.loads((tmp_path / "out/proto/story_000.json").read_text())["seed"] == 7
 
 
 def test_a_story_that_cannot_be_made_does_not_stop_the_others(generate, many, picture, tmp_path):

@@ -44,6 +44,11 @@ def test_auto_takes_all_gpus_for_a_model_that_does_not_fit_one():
     assert choose_devices("auto", [100, 50], lambda: 81) == ["cuda:0", "cuda:1"]
 
 
+def test_the_share_of_a_gpu_is_the_one_that_loading_keeps_to(monkeypatch):
+    monkeypatch.setattr("emu_planner.model.spread.GPU_SHARE", 0.5)
+    assert choose_devices("auto", [100, 50], lambda: 51) == ["cuda:0", "cuda:1"]
+
+
 @pytest.mark.parametrize(
     ("asked", "free", "words"),
     [

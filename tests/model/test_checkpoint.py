@@ -1,6 +1,7 @@
 """Checkpoint folders: what is written reads back; what does not fit is named in words."""
 
 import json
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -11,6 +12,7 @@ from safetensors.torch import load_file, save_file
 
 from emu_planner.model.checkpoint import (
     CheckpointError,
+    fingerprint,
     load_transformer,
     load_vision_tokenizer,
     resolve,
@@ -173,6 +175,30 @@ def test_a_folder_without_a_vision_tokenizer_says_so(model, tmp_path):
     save_transformer(model, tmp_path)
     with pytest.raises(CheckpointError, match="has no vision_tokenizer/"):
         load_vision_tokenizer(tmp_path)
+
+
+def test_a_fingerprint_tells_checkpoints_apart(model, tmp_path):
+    save_transformer(model, tmp_path)
+    first = fingerprint(tmp_path)
+    assert re.fullmatch("[0-9a-f]{12}", first)
+    save_transformer(model, tmp_path)
+    assert fingerprint(str(tmp_path)) == first
+    # each thing that it covers
+    (tmp_path / "planner.json").write_text("{}")
+    seen = [first, fingerprint(tmp_path)]
+    (tmp_path / "config.json").write_text((tmp_path / "config.json").read_text() + " ")
+    seen.append(fingerprint(tmp_path))
+    save_transformer(model, tmp_path, shard_bytes=3000)
+    seen.append(fingerprint(tmp_path))
+    other = Transformer(CONFIG)
+    other.initialise(1)
+    save_transformer(other, tmp_path, shard_bytes=3000)
+    seen.append(fingerprint(tmp_path))
+    save_transformer(other, tmp_path, shard_bytes=3000, dtype=torch.bfloat16)
+    seen.append(fingerprint(tmp_path))
+    assert len(set(seen)) == len(seen)
+    with pytest.raises(CheckpointError, match="lacks model.safetensors"):
+        fingerprint(tmp_path / "nothing")
 
 
 def test_resolve(tmp_path):

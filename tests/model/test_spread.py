@@ -60,6 +60,24 @@ def test_free_memory_is_looked_up():
         assert 0 < spread.free_bytes(CPU) < 2**50
 
 
+def test_a_container_has_less_memory_than_its_machine(monkeypatch, tmp_path):
+    machine = tmp_path / "meminfo"
+    machine.write_text("MemTotal: 900 kB\nMemAvailable: 500 kB\n")
+    monkeypatch.setattr(spread, "_MEMORY", machine)
+    monkeypatch.setattr(spread, "_CGROUP", tmp_path)
+    assert spread.free_bytes(CPU) == 500 * 1024  # no files: no limit
+    (tmp_path / "memory.max").write_text("max\n")
+    (tmp_path / "memory.current").write_text("70000\n")
+    assert spread.free_bytes(CPU) == 500 * 1024
+    (tmp_path / "memory.max").write_text("100000\n")
+    assert spread.free_bytes(CPU) == 30000
+    # what was read from files is taken back when memory is needed
+    (tmp_path / "memory.stat").write_text("anon 20000\nactive_file 10000\ninactive_file 40000\n")
+    assert spread.free_bytes(CPU) == 80000
+    (tmp_path / "memory.max").write_text("900000000\n")
+    assert spread.free_bytes(CPU) == 500 * 1024
+
+
 def test_no_cut_is_better_than_the_one_found():
     generator = torch.Generator().manual_seed(0)
     for _ in range(20):

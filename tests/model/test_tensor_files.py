@@ -55,6 +55,66 @@ def test_shards_read_back(tmp_path):
     assert same(read(tmp_path), tensors())
 
 
+ONE_FILE, TWO_SHARDS, THREE_SHARDS = 2**20, 64, 33
+
+
+@pytest.mark.parametrize(
+    ("before", "after"),
+    [
+        (ONE_FILE, ONE_FILE),
+        (ONE_FILE, TWO_SHARDS),
+        (TWO_SHARDS, ONE_FILE),
+        (TWO_SHARDS, THREE_SHARDS),
+        (TWO_SHARDS, TWO_SHARDS),
+    ],
+)
+def test_an_interruption_leaves_the_old_tensors_or_the_new(tmp_path, monkeypatch, before, after):
+    """Every call that changes the folder's names fails once: replace, unlink; before it did anything."""
+    old = tensors()
+    new = {name: tensor + 1 for name, tensor in old.items()}
+    state = {"calls": 0, "fails_at": 0}
+
+    def interrupt(call):
+        def counted(*args, **options):
+            state["calls"] += 1
+            if state["calls"] == state["fails_at"]:
+                raise KeyboardInterrupt
+            return call(*args, **options)
+
+        return counted
+
+    monkeypatch.setattr(tensor_io.os, "replace", interrupt(tensor_io.os.replace))
+    monkeypatch.setattr("pathlib.Path.unlink", interrupt(tensor_io.Path.unlink))
+    found, interrupted = [], True
+    while interrupted:
+        folder = tmp_path / str(len(found))
+        folder.mkdir()
+        state["fails_at"] = 0
+        write(folder, old, before)
+        state.update(calls=0, fails_at=len(found) + 1)
+        try:
+            write(folder, new, after)
+            interrupted = False
+        except KeyboardInterrupt:
+            pass
+        try:
+            held = read(folder)
+        except CheckpointError:
+            found.append("none")
+        else:
+            assert same(held, old) or same(held, new)  # and never some of each
+            found.append("old" if same(held, old) else "new")
+        state["fails_at"] = 0
+        write(folder, new, after)
+        assert same(read(folder), new)
+        assert not list(folder.glob("*.partial"))
+        (folder / "model.safetensors.index.json").unlink(missing_ok=True)
+    assert found[0] == "old"
+    assert found[-1] == "new"
+    # between shards of the same names there is nothing, from the first to the index
+    assert found.count("none") == (3 if before == after == TWO_SHARDS else 0)
+
+
 @pytest.mark.parametrize("chunk", [16, 24, 64 * 2**20])
 @pytest.mark.parametrize("dtype", [None, torch.float32, torch.bfloat16])
 def test_every_chunk_arrives_in_its_place_and_is_counted(tmp_path, monkeypatch, chunk, dtype):
@@ -228,3 +288,14 @@ def test_only_the_first_few_of_many_differences_are_told(tmp_path):
     expected = {f"layer.{index}": [1] for index in range(20)}
     with pytest.raises(CheckpointError, match=r"layer.0 is missing.*; and 15 more"):
         tensor_files.check(tmp_path, expected, {})
+
+
+def test_a_file_that_cannot_be_opened_is_named_with_what_to_do(sharded, monkeypatch):
+    def refuse(path, *_args, **_options):
+        raise PermissionError(13, "Permission denied", str(path))
+
+    monkeypatch.setattr("pathlib.Path.open", refuse)
+    with pytest.raises(CheckpointError, match=r"00001-of.*cannot be read: Permission denied; check its"):
+        tensor_files.read_header(sorted(sharded.glob("model-00001-*"))[0])
+    with pytest.raises(CheckpointError, match="gone.safetensors cannot be read: No such file"):
+        tensor_files.read_header(sharded / "gone.safetensors")
