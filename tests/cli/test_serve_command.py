@@ -10,10 +10,7 @@ from emu_planner.cli.pictures import write_picture
 from emu_planner.cli.serve import _version
 from emu_planner.model.checkpoint import fingerprint, save_transformer, save_vision_tokenizer
 from emu_planner.model.text import train_bpe, write_folder
-<<<<<<< HEAD
 from emu_planner.plan import Generation, Task, collect
-=======
->>>>>>> fixgen
 from emu_planner.wire.client import RemotePlanner
 from tests.cli.runs import run_cli, start_cli
 from tests.engine.conftest import (  # noqa: F401 - fixtures
@@ -72,7 +69,6 @@ def test_a_service_plans_as_its_checkpoint_does_until_it_is_told_to_stop(checkpo
     assert "stopped" in rest
 
 
-<<<<<<< HEAD
 def test_several_robots_plan_at_once_on_one_model(checkpoint, frames):  # noqa: F811
     service = start_cli(
         "serve", "--port", "0", "--max-plans", "3", "--checkpoint", checkpoint, "--device", "cpu"
@@ -111,9 +107,9 @@ def test_plans_that_memory_has_no_room_for_are_refused_with_words(checkpoint):
     assert done.returncode == 2
     assert "100000000 plans at once" in done.stderr
     assert "allow fewer plans at once" in done.stderr
-=======
+
+
 def test_a_checkpoint_of_the_hub_and_a_broken_one_have_no_version_yet(checkpoint, tmp_path):
     assert _version(checkpoint) == fingerprint(checkpoint)
     assert _version("OWNER/NAME") == ""
     assert _version(str(tmp_path)) == ""
->>>>>>> fixgen
