@@ -6,12 +6,10 @@ started, and a fresh one answers the next question. Knows no world.
 """
 
 import contextlib
-import ctypes
 import json
 import multiprocessing
 import os
 import signal
-import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -30,10 +28,10 @@ from emu_planner.plan.planner import Planner, Task
 from emu_planner.plan.step import Keyframe, Step, StepOutcome
 from emu_planner.plan.stop import Stop
 from sim.bench.plans import PlannerFault
+from sim.lifeline import end_with
 
 Picture = NDArray[np.uint8]
 
-_PR_SET_PDEATHSIG = 1  # prctl(2)
 _MOST_BYTES = 64 * 2**20  # of one message
 _LEAVE_S = 2.0  # for a planner to end by itself when nothing is wanted of it any more
 
@@ -263,10 +261,8 @@ def _how(status: int | None) -> str:
 def _serve(pipe: Connection, make: Callable[[], Planner], log: str, parent: int) -> None:
     """Load the planner, answer questions until the pipe ends."""
     os.setsid()
-    if sys.platform == "linux":
-        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, int(signal.SIGKILL), 0, 0, 0)
-        if os.getppid() != parent:
-            return
+    if not end_with(parent, signal.SIGKILL):
+        return
     with open(log, "ab", buffering=0) as file:
         os.dup2(file.fileno(), 1)
         os.dup2(file.fileno(), 2)
