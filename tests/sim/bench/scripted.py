@@ -1,9 +1,12 @@
 """Planners of fixed words for tests, and those that break: importable in the planner's process."""
 
+import gc
 import os
+import struct
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from multiprocessing.connection import Connection
 
 import numpy as np
 from numpy.typing import NDArray
@@ -67,8 +70,14 @@ class Coarse(Says):
         return np.full_like(picture, 128)
 
 
+def write_half_a_message() -> None:
+    """To the scorer: a length of 1000 bytes, as multiprocessing writes it, and one byte."""
+    for pipe in [thing for thing in gc.get_objects() if isinstance(thing, Connection) and not thing.closed]:
+        os.write(pipe.fileno(), struct.pack("!i", 1000) + b"{")
+
+
 class Breaks:
-    """Does what the instruction names: crash, hang, raise, shape, dtype, empty, many, stream, exit."""
+    """Does what the instruction names: crash, hang, half, raise, shape, dtype, empty, many, stream, exit."""
 
     def plan(
         self,
@@ -87,6 +96,9 @@ class Breaks:
         if what == "exit":
             os._exit(3)
         if what == "hang":
+            time.sleep(3600)
+        if what == "half":
+            write_half_a_message()
             time.sleep(3600)
         if what == "raise":
             raise KeyError("nothing by that name")
