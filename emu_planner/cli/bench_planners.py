@@ -5,6 +5,7 @@ Imports torch or gRPC only where a planner is made.
 
 import functools
 import importlib
+import os
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -33,6 +34,15 @@ class Entry:
     # what tells this planner from others of the same name
     identity: dict[str, Any] = field(default_factory=dict)
     draws_pixels: bool = False
+
+    @property
+    def workers(self) -> int:
+        """Worker processes when nobody says how many.
+
+        One for a planner: a service runs one plan at a time, and a model wants the whole machine, so
+        that more would wait for each other and run into the time limit. A control: one a core.
+        """
+        return 1 if self.make is not None else os.cpu_count() or 1
 
 
 @dataclass(frozen=True)

@@ -1,6 +1,7 @@
 """`emu-planner bench` as a user sees it: tables without a model's luck, and errors in words."""
 
 import json
+import os
 
 import pytest
 
@@ -99,6 +100,11 @@ def test_a_planner_that_cannot_start_is_told(tmp_path):
     done = run_cli("bench", "sim", "--planner", name, "--scenes", "1", "--out", str(tmp_path))
     assert done.returncode == 1
     assert "no such weights" in told(done)
+
+
+def test_more_than_one_worker_is_the_default_of_controls_alone():
+    assert bench_planners.find("oracle", None).workers == (os.cpu_count() or 1)
+    assert bench_planners.find("sim.bench.cheats:SaysNothing", "none").workers == 1
 
 
 def test_planners_are_found_by_their_names():

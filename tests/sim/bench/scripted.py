@@ -7,6 +7,7 @@ import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from multiprocessing.connection import Connection
+from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
@@ -115,6 +116,28 @@ class Breaks:
             yield StepComplete(Step(index, "  " if what == "empty" else "pick up the red block", picture))
         if what != "unfinished":
             yield PlanComplete(FinishReason.STOP)
+
+
+@dataclass(frozen=True)
+class OutOfReach:
+    """A service that ends after its first scene, until the file says "up"."""
+
+    state: Path
+
+    def plan(
+        self,
+        task: Task,
+        frames: FrameSource,
+        history: Sequence[StepOutcome] = (),
+        *,
+        stop: Stop | None = None,
+    ) -> Iterator[Event]:
+        known = self.state.read_text()
+        if not known:
+            self.state.write_text(task.instruction)
+        elif known not in (task.instruction, "up"):
+            raise PlanError(ErrorCode.SERVER_UNAVAILABLE, "nobody answers", retryable=True)
+        yield from Says(("pick up the moon",)).plan(task, frames, history)
 
 
 def gives_up() -> Says:
