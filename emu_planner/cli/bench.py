@@ -1,7 +1,6 @@
 """`emu-planner bench sim|quick|compare|report|latency|recorded`: measure plans. A composition root."""
 
 import argparse
-import os
 from pathlib import Path
 
 from rich.console import Console
@@ -51,7 +50,7 @@ def _add_run_arguments(parser: argparse.ArgumentParser, name: str) -> None:
     )
     parser.add_argument("--controls", default=controls, help="comma-separated (default: %(default)s)")
     parser.add_argument("--scenes", type=positive, help="only the suite's first N scenes")
-    parser.add_argument("--workers", type=positive, default=os.cpu_count(), help="processes")
+    parser.add_argument("--workers", type=positive, help="processes (1; for a control one a core)")
     parser.add_argument(
         "--plan-limit", type=float, default=Limits().plan_s, help="s for a plan (%(default)g)"
     )
@@ -105,7 +104,7 @@ def bench_sim(args: argparse.Namespace, console: Console) -> int:
     )
     with Progress(console=console) as progress:
         bar = progress.add_task(f"{suite.name}, {len(suite.scenes)} scenes, {planner.name}", total=None)
-        for done, total in evaluate(setup, workers=args.workers):
+        for done, total in evaluate(setup, workers=args.workers or planner.workers):
             progress.update(bar, completed=done, total=total)
     bench_tables.show(setup.out / "results.json", console)
     page = report.write(setup.out)

@@ -4,7 +4,10 @@ Imports torch or gRPC only where a planner is made.
 """
 
 import functools
+import hashlib
 import importlib
+import inspect
+import os
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -19,6 +22,7 @@ from sim.bench.controls import CONTROLS
 
 if TYPE_CHECKING:
     from emu_planner.model.ibq import VisionTokenizer
+    from emu_planner.wire.client import RemotePlanner
 
 _GRPC = "grpc://"
 
@@ -33,6 +37,15 @@ class Entry:
     # what tells this planner from others of the same name
     identity: dict[str, Any] = field(default_factory=dict)
     draws_pixels: bool = False
+
+    @property
+    def workers(self) -> int:
+        """Worker processes when nobody says how many.
+
+        One for a planner: a service runs one plan at a time, and a model wants the whole machine, so
+        that more would wait for each other and run into the time limit. A control: one a core.
+        """
+        return 1 if self.make is not None else os.cpu_count() or 1
 
 
 @dataclass(frozen=True)
@@ -69,6 +82,7 @@ def find(name: str, vision: str | None) -> Entry:
 
     Raises:
         ValueError: there is no such planner or checkpoint.
+        PlanError: SERVER_UNAVAILABLE, no service answers there.
     """
     pixels, said = vision == "none", vision is not None
     vision = None if pixels else vision
@@ -81,11 +95,11 @@ def find(name: str, vision: str | None) -> Entry:
     if name.startswith(_GRPC):
         server = name.removeprefix(_GRPC)
         make: Callable[[], Planner] = functools.partial(_remote, server, vision)
-        return Entry(name, make, {"server": server, **_tokenizer_identity(vision)}, pixels)
+        return Entry(name, make, {**_server_identity(server), **_tokenizer_identity(vision)}, pixels)
     if ":" in name and "/" not in name:
-        _named(name)
+        own = {"source_sha256": _source_sha256(name)}
         make = functools.partial(_own, name, vision)
-        return Entry(name, make, _tokenizer_identity(vision), pixels)
+        return Entry(name, make, {**own, **_tokenizer_identity(vision)}, pixels)
     from emu_planner.model.checkpoint import resolve
     from sim.bench.versions import folder_sha256
 
@@ -96,6 +110,24 @@ def find(name: str, vision: str | None) -> Entry:
     return Entry(Path(name).name, make, identity, pixels)
 
 
+def _server_identity(server: str) -> dict[str, str]:
+    """A service may come back with another model at the same address, so it is asked."""
+    with _client(server) as client:
+        info = client.server_info()
+    return {"server": server, "model": info.model, "model_version": info.model_version}
+
+
+def _source_sha256(name: str) -> str | None:
+    """Hash of the file that MODULE:CALLABLE is written in, not of what that imports; None: no such file."""
+    found = _named(name)
+    try:
+        path = inspect.getsourcefile(found)
+    except TypeError:
+        # an object that can be called: it is where it was made
+        path = inspect.getsourcefile(importlib.import_module(name.partition(":")[0]))
+    return None if path is None else hashlib.sha256(Path(path).read_bytes()).hexdigest()
+
+
 def _tokenizer_identity(vision: str | None) -> dict[str, str]:
     if vision is None:
         return {}
@@ -103,6 +135,13 @@ def _tokenizer_identity(vision: str | None) -> dict[str, str]:
     from sim.bench.versions import folder_sha256
 
     return {"vision_sha256": folder_sha256(vision_folder(resolve(vision)))}
+
+
+def _client(server: str) -> "RemotePlanner":
+    from emu_planner.wire.client import ClientConfig, RemotePlanner
+    from emu_planner.wire.credentials import Credentials
+
+    return RemotePlanner(server, ClientConfig(credentials=Credentials.from_environment()))
 
 
 # ---- in the planner's process
@@ -129,10 +168,7 @@ def _model(checkpoint: str, vision: str | None) -> Planner:
 
 
 def _remote(server: str, vision: str | None) -> Planner:
-    from emu_planner.wire.client import ClientConfig, RemotePlanner
-    from emu_planner.wire.credentials import Credentials
-
-    planner = RemotePlanner(server, ClientConfig(credentials=Credentials.from_environment()))
+    planner = _client(server)
     return planner if vision is None else WithTokenizer(planner, _vision(vision))
 
 

@@ -97,7 +97,7 @@ def evaluate(setup: Setup, *, workers: int) -> Iterator[tuple[int, int]]:
 
     Raises:
         LedgerError, a ValueError: the folder holds another run's rows, or another run writes there.
-        WorkerError: a worker or the planner could not start.
+        WorkerError: a worker or the planner could not start, or the planner is out of reach now.
     """
     with Ledger(setup.rows_file, setup.header(), machine()) as ledger:
         start = functools.partial(start_worker, setup)

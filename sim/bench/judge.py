@@ -54,7 +54,7 @@ class SceneScore:
     planner: str
     scene: str
     instruction: str
-    # the metrics vector; None: a picture metric of a planner whose pictures are not to be scored
+    # the metrics vector; in a results file None: a picture metric that the gate refused to score
     metrics: dict[str, float | None]
     # geometric mean of the scored entries; None when some are not scored
     score: float | None
@@ -82,13 +82,11 @@ def judge(
     name: str,
     *,
     round_trip: RoundTrip | None = None,
-    score_pictures: bool = True,
 ) -> tuple[SceneScore, tuple[Step, ...]]:
     """Ask and judge one planner; returns its row and the steps of its open-loop plan.
 
     Args:
         round_trip: the planner's own tokenizer there and back; None: it draws pixels.
-        score_pictures: False when the gate refused; picture metrics are then None.
     """
     task = Task(
         trail.scene.instruction, Generation(max_subgoals=MOST_SUBGOALS, seed=trail.name.sampling_seed)
@@ -97,15 +95,15 @@ def judge(
     shown = trail.at(()).observation
     taken = take(task.instruction, _ask(planner, task, shown), shown, MOST_SUBGOALS)
     steps = taken.report.steps
-    scores, skills = score_steps(trail, steps, round_trip, pictures=score_pictures)
+    scores, skills = score_steps(trail, steps, round_trip)
     spoken, closed_skills, closed_fault = close_loop(trail, planner)
-    score = make_score(trail, name, taken, scores, skills, score_pictures=score_pictures)
+    score = make_score(trail, name, taken, scores, skills)
     score = with_closed_loop(trail, score, spoken, closed_skills, closed_fault)
     return score, steps
 
 
 def score_steps(
-    trail: Trail, steps: tuple[Step, ...], round_trip: RoundTrip | None, *, pictures: bool = True
+    trail: Trail, steps: tuple[Step, ...], round_trip: RoundTrip | None
 ) -> tuple[list[StepScore], Skills]:
     """Judge and carry out steps in turn, to the first that is not valid or not done; and what was done."""
     scores: list[StepScore] = []
@@ -115,7 +113,7 @@ def score_steps(
         skill = language.parse_skill(step.subgoal, trail.scene)
         valid = skill is not None and skill in place.legal
         imagined = None
-        if step.keyframe is not None and pictures:
+        if step.keyframe is not None:
             shown = _through(trail, skills, round_trip)
             imagined = imagine(trail, skills, step.keyframe.rgb, shown)
         if skill is None or not valid:
@@ -167,8 +165,6 @@ def make_score(
     taken: Taken,
     scores: list[StepScore],
     skills: Skills,
-    *,
-    score_pictures: bool = True,
 ) -> SceneScore:
     """The open-loop part of a row, from judged steps."""
     planned = len(taken.report.steps)
@@ -176,11 +172,9 @@ def make_score(
     start, end = trail.at(()).success, trail.at(skills).success
     plan_valid = 0 < planned == len(scores) and all(s.facts.valid and s.facts.done for s in scores)
     vector: dict[str, float | None] = {**metrics.step_metrics([s.facts for s in scores], count)}
-    if not score_pictures:
-        vector |= dict.fromkeys(metrics.PICTURED)
     vector["progress_open"] = metrics.progress(start, end)
     vector["success_open"] = float(plan_valid and all(end.values()))
-    lost = [words for index, s in enumerate(scores) for words in _lost(index, s, score_pictures)]
+    lost = [words for index, s in enumerate(scores) for words in _lost(index, s)]
     if taken.fault:
         lost.insert(0, f"{taken.fault}: {taken.detail}")
     elif taken.report.error_code:
@@ -282,15 +276,13 @@ def _step_score(
     return StepScore(step.subgoal, facts, imagined.name, imagined.skill is not None, error, copy)
 
 
-def _lost(index: int, step: StepScore, pictures: bool) -> Iterator[str]:  # noqa: FBT001
+def _lost(index: int, step: StepScore) -> Iterator[str]:
     """Each point that one step lost, in words."""
     facts, place = step.facts, f"step {index + 1} ({step.subgoal[:60]})"
     if not facts.valid:
         yield f"{place}: the words are no skill that is possible there"
     elif not facts.done:
         yield f"{place}: possible, but carrying it out failed"
-    if not pictures:
-        return
     if facts.objects is None:
         yield f"{place}: no picture"
         return

@@ -6,6 +6,7 @@ What is no plan loses its scene and nothing else. Knows the shape that pictures 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
+from emu_planner.plan.errors import ErrorCode
 from emu_planner.plan.event import Event, PlanComplete, PlanStarted, StepComplete
 from emu_planner.plan.frame import Observation
 from emu_planner.plan.report import Report, collect
@@ -17,6 +18,11 @@ MOST_SUBGOALS = MOST_STEPS
 # of one subgoal; a sentence, not a book
 MOST_CHARACTERS = 300
 _MOST_EVENTS = 200_000
+# a PlanError that tells of the way to a planner, not of its plan; by its code's value
+_OUTAGES = tuple(
+    code.value
+    for code in (ErrorCode.SERVER_UNAVAILABLE, ErrorCode.MODEL_NOT_READY, ErrorCode.RESOURCE_EXHAUSTED)
+)
 
 
 class PlannerFault(Exception):  # noqa: N818 - a fault of the planner, no error of this code
@@ -28,6 +34,10 @@ class PlannerFault(Exception):  # noqa: N818 - a fault of the planner, no error 
     def __init__(self, kind: str, detail: str) -> None:
         super().__init__(f"{kind}: {detail}")
         self.kind, self.detail = kind, detail
+
+
+class Outage(RuntimeError):  # noqa: N818 - says more than OutageError
+    """The planner could not be asked: there is nothing to judge, and a later run may ask again."""
 
 
 @dataclass(frozen=True)
@@ -48,16 +58,23 @@ def take(instruction: str, events: Iterable[Event], shown: Observation, most: in
     Args:
         shown: what the planner saw; its pictures side by side give the shape of a keyframe.
         most: steps beyond this are a fault.
+
+    Raises:
+        Outage: the planner is out of reach, still loading, or has no place for one more plan.
     """
     frames = [frame.rgb for frame in shown.frames]
     shape = (frames[0].shape[0], sum(rgb.shape[1] for rgb in frames), 3)
     views = tuple(frame.camera for frame in shown.frames)
     try:
-        return Taken(collect(instruction, _check(events, shape, views, most)))
+        report = collect(instruction, _check(events, shape, views, most))
     except PlannerFault as fault:
         kind, detail = fault.kind, fault.detail
     except Exception as error:
         kind, detail = "raised", f"{type(error).__name__}: {error}"
+    else:
+        if report.error_code in _OUTAGES:
+            raise Outage(f"{report.error_code}: {report.error_message}")
+        return Taken(report)
     return Taken(Report(instruction, (), "error", error_code=kind), kind, detail[:300])
 
 

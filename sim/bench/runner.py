@@ -6,7 +6,6 @@ replaced once a scene; then the run ends and can be gone on with. Knows no plann
 """
 
 import contextlib
-import ctypes
 import multiprocessing
 import os
 import signal
@@ -20,13 +19,13 @@ from typing import Any
 
 from sim.bench.ledger import Ledger
 from sim.bench.suite import SceneName
+from sim.lifeline import end_with
 
 # does some jobs of one scene, in their order: yields (job, row)
 Work = Callable[[SceneName, Sequence[str]], Iterator[tuple[str, dict[str, Any]]]]
 # runs once in each worker; must be picklable
 Start = Callable[[], contextlib.AbstractContextManager[Work]]
 
-_PR_SET_PDEATHSIG = 1  # prctl(2)
 _MOST_TRIES = 2
 
 
@@ -157,10 +156,8 @@ def _labour(pipe: Connection, start: Start, parent: int) -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     # so that `terminate` runs the exits of what is open
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
-    if sys.platform == "linux":
-        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, int(signal.SIGTERM), 0, 0, 0)
-        if os.getppid() != parent:
-            return
+    if not end_with(parent, signal.SIGTERM):
+        return
     try:
         with start() as work:
             while (question := pipe.recv()) is not None:

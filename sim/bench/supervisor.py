@@ -6,19 +6,19 @@ started, and a fresh one answers the next question. Knows no world.
 """
 
 import contextlib
-import ctypes
 import json
 import multiprocessing
 import os
 import signal
-import sys
+import socket
+import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from multiprocessing.connection import Connection
 from multiprocessing.process import BaseProcess
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -30,10 +30,11 @@ from emu_planner.plan.planner import Planner, Task
 from emu_planner.plan.step import Keyframe, Step, StepOutcome
 from emu_planner.plan.stop import Stop
 from sim.bench.plans import PlannerFault
+from sim.lifeline import end_with
 
 Picture = NDArray[np.uint8]
+_T = TypeVar("_T")
 
-_PR_SET_PDEATHSIG = 1  # prctl(2)
 _MOST_BYTES = 64 * 2**20  # of one message
 _LEAVE_S = 2.0  # for a planner to end by itself when nothing is wanted of it any more
 
@@ -44,7 +45,8 @@ class Limits:
 
     # to load
     start_s: float = 600.0
-    # for one plan from its first event to its last, open loop or one call of a closed loop
+    # for one plan, open loop or one call of a closed loop: from the question, its pictures'
+    # sending included, to the last event; a process that must start anew has start_s before that
     plan_s: float = 300.0
     # for one picture through its tokenizer
     picture_s: float = 60.0
@@ -132,8 +134,7 @@ class Supervised:
             PlannerFault: it crashed, took too long or sent something else than a plan.
         """
         shown = frames.newest()
-        self._ask(("plan", task, shown, tuple(history)))
-        until_s = time.monotonic() + self._limits.plan_s
+        until_s = self._ask(("plan", task, shown, tuple(history)), self._limits.plan_s)
         ended = False
         try:
             while True:
@@ -156,8 +157,7 @@ class Supervised:
 
     def round_trip(self, picture: Picture) -> Picture:
         """One picture through the planner's tokenizer. PlannerFault: as in plan."""
-        self._ask(("round trip", picture))
-        until_s = time.monotonic() + self._limits.picture_s
+        until_s = self._ask(("round trip", picture), self._limits.picture_s)
         message = self._receive(until_s, "picture")
         if message["is"] != "picture":
             raise PlannerFault("raised", str(message.get("detail", message["is"])))
@@ -205,17 +205,10 @@ class Supervised:
         return message
 
     def _bytes(self, until_s: float, what: str) -> bytes:
-        assert self._pipe is not None
-        try:
-            if not self._pipe.poll(max(0.0, until_s - time.monotonic())):
-                self._kill()
-                raise PlannerFault("too slow", f"no {what} within the time limit; it was killed")
-            return self._pipe.recv_bytes(_MOST_BYTES)
-        except (EOFError, OSError) as error:
-            status = self._kill()
-            raise PlannerFault("crashed", f"its process ended ({_how(status)}){self._where()}") from error
+        return self._until(until_s, f"no {what}", lambda pipe: pipe.recv_bytes(_MOST_BYTES))
 
-    def _ask(self, question: tuple[Any, ...]) -> None:
+    def _ask(self, question: tuple[Any, ...], limit_s: float) -> float:
+        """Put a question to the planner, started anew if need be; until when it may take, monotonic."""
         if self._process is None or not self._process.is_alive():
             try:
                 self.start()
@@ -223,12 +216,25 @@ class Supervised:
                 if not self._started_once:
                     raise
                 raise PlannerFault("crashed", f"and does not start again: {error}") from error
+        until_s = time.monotonic() + limit_s
+        self._until(until_s, "did not take the question", lambda pipe: pipe.send(question))
+        return until_s
+
+    def _until(self, until_s: float, late: str, use: Callable[[Connection], _T]) -> _T:
+        """What a use of the pipe gives; when it is not done in time, the process is killed."""
         assert self._pipe is not None
-        try:
-            self._pipe.send(question)
-        except (OSError, ValueError) as error:
+        with _cut_at(self._pipe, until_s) as cut:
+            try:
+                value, broken = use(self._pipe), None
+            except (EOFError, OSError) as error:
+                broken = error
+        if cut.is_set():
+            self._kill()
+            raise PlannerFault("too slow", f"{late} within the time limit; it was killed")
+        if broken is not None:
             status = self._kill()
-            raise PlannerFault("crashed", f"its process ended ({_how(status)})") from error
+            raise PlannerFault("crashed", f"its process ended ({_how(status)}){self._where()}") from broken
+        return value
 
     def _kill(self) -> int | None:
         """End the process and all of its session; its exit status, if it had ended by itself."""
@@ -251,6 +257,30 @@ class Supervised:
         return f"; its output is in {self._log}" if self._log is not None else ""
 
 
+@contextlib.contextmanager
+def _cut_at(pipe: Connection, until_s: float) -> Iterator[threading.Event]:
+    """Shut a pipe at a moment, so that nothing in the block waits longer; the event says if it was.
+
+    A pipe's own waits have no limit once a message has begun, and whoever else holds its other end
+    could keep it open: so it is shut at this end.
+    """
+    cut = threading.Event()
+
+    def shut() -> None:
+        cut.set()
+        with contextlib.suppress(OSError):
+            line.shutdown(socket.SHUT_RDWR)
+
+    with socket.socket(fileno=os.dup(pipe.fileno())) as line:
+        timer = threading.Timer(max(0.0, until_s - time.monotonic()), shut)
+        timer.start()
+        try:
+            yield cut
+        finally:
+            timer.cancel()
+            timer.join()
+
+
 def _how(status: int | None) -> str:
     if status is None:
         return "killed"
@@ -263,10 +293,8 @@ def _how(status: int | None) -> str:
 def _serve(pipe: Connection, make: Callable[[], Planner], log: str, parent: int) -> None:
     """Load the planner, answer questions until the pipe ends."""
     os.setsid()
-    if sys.platform == "linux":
-        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, int(signal.SIGKILL), 0, 0, 0)
-        if os.getppid() != parent:
-            return
+    if not end_with(parent, signal.SIGKILL):
+        return
     with open(log, "ab", buffering=0) as file:
         os.dup2(file.fileno(), 1)
         os.dup2(file.fileno(), 2)

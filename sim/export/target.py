@@ -20,6 +20,8 @@ from sim.shards import EXPORT_FILE, Run
 
 _LOCK = ".lock"
 _PARTS = ".parts"
+# of a file that is read to be hashed
+_BLOCK_BYTES = 2**20
 
 
 @dataclass(frozen=True)
@@ -52,26 +54,30 @@ def claim(folder: Path, format_name: str, run: Run) -> Iterator[Target]:
         ValueError: the folder is no export, one of another run or format, damaged, or being written.
     """
     manifest = _manifest(format_name, run)
+    # a folder of something else gets no lock file
     _insist_on_same(folder, manifest)
-    # a damaged file must not be taken for a whole one, nor get a new hash
-    if altered := [name for name in changed_files(folder) if (folder / name).exists()]:
-        raise ValueError(
-            f"{folder} holds files that are not as they were written: {altered}; remove them first"
-        )
     folder.mkdir(parents=True, exist_ok=True)
+    # the file stays: who opened it before it went would hold another one than who comes later
     with (folder / _LOCK).open("w") as lock:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             raise ValueError(f"another process is writing to {folder}; wait for it") from None
+        # whoever held the folder until now may have changed it
+        _insist_on_same(folder, manifest)
+        # a damaged file must not be taken for a whole one, nor get a new hash
+        if altered := [name for name in changed_files(folder) if (folder / name).exists()]:
+            raise ValueError(
+                f"{folder} holds files that are not as they were written: {altered}; remove them first"
+            )
+        known = read_manifest(folder)["files"] if (folder / EXPORT_FILE).exists() else {}
         target = Target(folder, folder / _PARTS)
         shutil.rmtree(target.parts, ignore_errors=True)
         target.parts.mkdir()
-        _write_manifest(target, {**manifest, "complete": False, "files": {}})
+        _write_manifest(target, {**manifest, "complete": False, "files": known})
         yield target
         _write_manifest(target, {**manifest, "complete": True, "files": _file_hashes(folder)})
         shutil.rmtree(target.parts)
-    (folder / _LOCK).unlink()
 
 
 def read_manifest(folder: Path) -> dict[str, Any]:
@@ -100,9 +106,9 @@ def check_export(folder: Path, run: Run) -> str:
 
 
 def changed_files(folder: Path) -> list[str]:
-    """The files of a finished export that are gone, or whose bytes are not those that were written.
+    """The files of an export that are gone, or whose bytes are not those that were written.
 
-    An export that is not finished names no files yet.
+    An export that was never finished names no files yet.
     """
     if not (folder / EXPORT_FILE).exists():
         return []
@@ -116,8 +122,17 @@ def _file_hashes(folder: Path) -> dict[str, str]:
     for path in sorted(folder.rglob("*")):
         name = path.relative_to(folder)
         if path.is_file() and not str(name).startswith(".") and str(name) not in (EXPORT_FILE, CARD):
-            hashes[name.as_posix()] = hashlib.sha256(path.read_bytes()).hexdigest()
+            hashes[name.as_posix()] = _sha256(path)
     return hashes
+
+
+def _sha256(path: Path) -> str:
+    # hashlib.file_digest is not there before Python 3.11
+    digest = hashlib.sha256()
+    with path.open("rb") as file:
+        while block := file.read(_BLOCK_BYTES):
+            digest.update(block)
+    return digest.hexdigest()
 
 
 def _manifest(format_name: str, run: Run) -> dict[str, Any]:

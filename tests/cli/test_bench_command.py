@@ -1,10 +1,14 @@
 """`emu-planner bench` as a user sees it: tables without a model's luck, and errors in words."""
 
 import json
+import os
 
 import pytest
 
 from emu_planner.cli import bench_planners
+from emu_planner.service.config import ServiceConfig
+from emu_planner.service.server import running_service
+from sim.bench.cheats import SaysNothing
 from sim.bench.controls import SHORT
 from tests.cli.runs import run_cli, scripted_service
 from tests.cli.test_serve_command import checkpoint  # noqa: F401 - fixture
@@ -101,15 +105,58 @@ def test_a_planner_that_cannot_start_is_told(tmp_path):
     assert "no such weights" in told(done)
 
 
+def test_more_than_one_worker_is_the_default_of_controls_alone():
+    assert bench_planners.find("oracle", None).workers == (os.cpu_count() or 1)
+    assert bench_planners.find("sim.bench.cheats:SaysNothing", "none").workers == 1
+
+
 def test_planners_are_found_by_their_names():
     assert bench_planners.find("oracle", None).make is None
-    remote = bench_planners.find("grpc://127.0.0.1:1", None)
-    assert remote.identity == {"server": "127.0.0.1:1"}
-    assert not remote.draws_pixels
     cheat = bench_planners.find("sim.bench.cheats:SaysNothing", "none")
     assert cheat.draws_pixels
     assert cheat.make is not None
     assert type(cheat.make()).__name__ == "SaysNothing"
+
+
+def test_a_service_is_known_by_its_model_too():
+    def found(model, version):
+        config = ServiceConfig(address="127.0.0.1:0", drain_timeout_s=0.0, model=model, model_version=version)
+        with running_service(lambda: SaysNothing(), config) as target:
+            entry = bench_planners.find(f"grpc://{target}", None)
+        assert not entry.draws_pixels
+        assert entry.identity.pop("server") == target
+        return entry.identity
+
+    assert found("nano", "1") == {"model": "nano", "model_version": "1"}
+    assert found("nano", "2") != found("nano", "1")
+
+
+def test_a_service_that_does_not_answer_is_told_before_any_process_starts(tmp_path):
+    out = tmp_path / "out"
+    done = run_cli("bench", "sim", "--planner", "grpc://127.0.0.1:1", "--out", str(out))
+    assert done.returncode == 1
+    assert "no planner service answers at 127.0.0.1:1" in told(done)
+    assert "Traceback" not in done.stdout + done.stderr
+    assert not out.exists()
+
+
+def test_a_module_is_known_by_its_source_too(tmp_path, monkeypatch):
+    monkeypatch.syspath_prepend(tmp_path)
+    source = tmp_path / "own_planner.py"
+    source.write_text(
+        "from functools import partial\n"
+        "from sim.bench.cheats import SaysNothing\n"
+        "class Own(SaysNothing): pass\n"
+        "made = partial(Own)\n"
+    )
+    before = [bench_planners.find(f"own_planner:{name}", "none").identity for name in ("Own", "made")]
+    assert before[0] == before[1] != {}
+    source.write_text(source.read_text() + "# better\n")
+    after = [bench_planners.find(f"own_planner:{name}", "none").identity for name in ("Own", "made")]
+    assert after[0] == after[1] != before[0]
+    # known by where it is written, not by where it was imported to
+    elsewhere = bench_planners.find("own_planner:SaysNothing", "none").identity
+    assert elsewhere == bench_planners.find("sim.bench.cheats:SaysNothing", "none").identity
 
 
 def test_results_are_compared(tmp_path):

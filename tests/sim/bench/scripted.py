@@ -1,9 +1,13 @@
 """Planners of fixed words for tests, and those that break: importable in the planner's process."""
 
+import gc
 import os
+import struct
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from multiprocessing.connection import Connection
+from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
@@ -67,8 +71,14 @@ class Coarse(Says):
         return np.full_like(picture, 128)
 
 
+def write_half_a_message() -> None:
+    """To the scorer: a length of 1000 bytes, as multiprocessing writes it, and one byte."""
+    for pipe in [thing for thing in gc.get_objects() if isinstance(thing, Connection) and not thing.closed]:
+        os.write(pipe.fileno(), struct.pack("!i", 1000) + b"{")
+
+
 class Breaks:
-    """Does what the instruction names: crash, hang, raise, shape, dtype, empty, many, stream, exit."""
+    """Does what the instruction names: crash, hang, half, raise, shape, dtype, empty, many, stream, exit."""
 
     def plan(
         self,
@@ -88,6 +98,9 @@ class Breaks:
             os._exit(3)
         if what == "hang":
             time.sleep(3600)
+        if what == "half":
+            write_half_a_message()
+            time.sleep(3600)
         if what == "raise":
             raise KeyError("nothing by that name")
         picture: Keyframe | None = None
@@ -103,6 +116,28 @@ class Breaks:
             yield StepComplete(Step(index, "  " if what == "empty" else "pick up the red block", picture))
         if what != "unfinished":
             yield PlanComplete(FinishReason.STOP)
+
+
+@dataclass(frozen=True)
+class OutOfReach:
+    """A service that ends after its first scene, until the file says "up"."""
+
+    state: Path
+
+    def plan(
+        self,
+        task: Task,
+        frames: FrameSource,
+        history: Sequence[StepOutcome] = (),
+        *,
+        stop: Stop | None = None,
+    ) -> Iterator[Event]:
+        known = self.state.read_text()
+        if not known:
+            self.state.write_text(task.instruction)
+        elif known not in (task.instruction, "up"):
+            raise PlanError(ErrorCode.SERVER_UNAVAILABLE, "nobody answers", retryable=True)
+        yield from Says(("pick up the moon",)).plan(task, frames, history)
 
 
 def gives_up() -> Says:

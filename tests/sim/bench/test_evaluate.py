@@ -6,6 +6,7 @@ import signal
 import subprocess
 import sys
 import time
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -16,11 +17,12 @@ from sim.bench.evaluate import Setup, evaluate
 from sim.bench.kept_plans import keep_plan, kept_plan
 from sim.bench.ledger import LedgerError
 from sim.bench.neighbour import Neighbours
+from sim.bench.runner import WorkerError
 from sim.bench.suite import SceneName, Suite
 from sim.bench.supervisor import Limits
 from sim.data import main as write_data
 from sim.scene import BENCHMARK_FIRST_SEED
-from tests.sim.bench.scripted import GREY, Breaks, coarse, tokenized
+from tests.sim.bench.scripted import GREY, Breaks, OutOfReach, coarse, tokenized
 
 ROOT = Path(__file__).parents[3]
 SUITE = Suite(
@@ -129,6 +131,25 @@ def test_a_coarse_tokenizer_is_refused_and_its_oracle_too(tmp_path: Path) -> Non
         list(evaluate(setup(tmp_path, identity={"kind": "another"}), workers=1))
     with pytest.raises(LedgerError, match="suite"):
         list(evaluate(setup(tmp_path, suite=Suite("two", 2, SUITE.scenes)), workers=1))
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(300)
+def test_an_outage_ends_the_run_and_is_no_row(tmp_path: Path) -> None:
+    state = tmp_path / "state"
+    state.touch()
+    made = setup(tmp_path / "out", make=partial(OutOfReach, state), controls=("copy-first",))
+    with pytest.raises(WorkerError, match="server_unavailable: nobody answers.*\n3 finished jobs are in"):
+        list(evaluate(made, workers=1))
+    kept = rows(made.out)
+    assert len(kept) == 3
+    assert not (made.out / "results.json").exists()
+    state.write_text("up")
+    first, *_ = evaluate(made, workers=1)
+    assert first == (3, 6)
+    assert set(kept) < set(rows(made.out))
+    data = json.loads((made.out / "results.json").read_text())
+    assert {row["reason"] for row in data["entrants"]["scripted"]} == {"stop"}
 
 
 def test_unknown_names_are_refused(tmp_path: Path) -> None:

@@ -148,15 +148,6 @@ def test_a_closed_loop_gives_up_after_failures_in_a_row(trail: Trail) -> None:
     assert score.faults == ()
 
 
-def test_pictures_that_are_not_to_be_scored_are_not(trail: Trail, oracle_here: Remember) -> None:
-    score, _ = judge(trail, oracle_here, "oracle", score_pictures=False)
-    assert {k for k, v in score.metrics.items() if v is None} == set(metrics.PICTURED)
-    assert score.score is None
-    assert score.metrics["success_closed"] == 1.0
-    # the error in grey levels needs no reading
-    assert score.steps[0].keyframe_error is not None
-
-
 def test_errors_count_in_the_changed_region_only() -> None:
     before = np.zeros((4, 4, 3), np.uint8)
     after = before.copy()

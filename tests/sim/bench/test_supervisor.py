@@ -1,5 +1,7 @@
 """A planner in its own process: what it says arrives; when it breaks, its scene is lost and no more."""
 
+import os
+import signal
 from collections.abc import Iterator, Sequence
 from functools import partial
 
@@ -10,7 +12,7 @@ import pytest
 from emu_planner.plan import Generation, Observation, StepOutcome, Task
 from emu_planner.plan.frame import Frame, Still
 from sim.bench.cheats import FindsTheWorld
-from sim.bench.plans import Taken, take
+from sim.bench.plans import PlannerFault, Taken, take
 from sim.bench.supervisor import Limits, StartError, Supervised
 from sim.world import World
 from tests.sim.bench.scripted import Breaks, Says, cannot_start, gives_up
@@ -37,6 +39,7 @@ def breaking() -> Iterator[Supervised]:
         ("crash", "crashed"),
         ("exit", "crashed"),
         ("hang", "too slow"),
+        ("half", "too slow"),
         ("raise", "raised"),
         ("shape", "bad picture"),
         ("dtype", "raised"),
@@ -76,6 +79,23 @@ def test_a_plan_arrives_as_it_was_made() -> None:
 def test_a_planner_that_cannot_start_is_told_at_once() -> None:
     with Supervised(cannot_start) as planner, pytest.raises(StartError, match="no such weights"):
         planner.start()
+
+
+def test_who_does_not_listen_is_too_slow() -> None:
+    # more than a pipe holds, so that sending it waits for the reader
+    large = Observation((Frame(np.zeros((2048, 2048, 3), np.uint8), "front"),), 1)
+    with Supervised(partial(Says, ()), Limits(start_s=60, plan_s=1.0, picture_s=1.0)) as planner:
+        for ask_once in (
+            lambda: list(planner.plan(Task("do it"), Still(large))),
+            lambda: planner.round_trip(large.frames[0].rgb),
+        ):
+            planner.start()
+            assert planner._process is not None
+            assert planner._process.pid is not None
+            os.kill(planner._process.pid, signal.SIGSTOP)
+            with pytest.raises(PlannerFault, match="too slow"):
+                ask_once()
+        assert planner.restarts == 1
 
 
 def test_no_process_is_left() -> None:

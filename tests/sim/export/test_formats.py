@@ -4,13 +4,14 @@ import fcntl
 import json
 import shutil
 import sys
+import tracemalloc
 from dataclasses import replace
 
 import pytest
 
 from sim.export import formats
 from sim.export.formats import FORMATS, compare, export
-from sim.export.target import Target
+from sim.export.target import Target, changed_files
 from sim.shards import DamageError, open_run
 
 
@@ -53,12 +54,13 @@ def test_every_record_comes_back_as_it_was(run, exported, name):
 
 def test_nothing_unfinished_is_left_and_the_manifest_names_every_file(run, exported, name):
     out = exported(name)
-    assert not [path for path in out.iterdir() if path.name.startswith(".")]
+    # the lock stays: a second one of that name would lock nothing
+    assert [path.name for path in out.iterdir() if path.name.startswith(".")] == [".lock"]
     manifest = json.loads((out / "export.json").read_text())
     assert (manifest["format"], manifest["complete"]) == (name, True)
     assert manifest["source"]["run"] == run.settings
     there = {path.relative_to(out).as_posix() for path in out.rglob("*") if path.is_file()}
-    assert there == {*manifest["files"], "export.json", "README.md"}
+    assert there == {*manifest["files"], "export.json", "README.md", ".lock"}
 
 
 def test_a_cut_export_goes_on_and_ends_as_an_uncut_one(run, exported, name, tmp_path, monkeypatch):
@@ -100,6 +102,7 @@ def test_a_folder_of_something_else_is_refused(run, exported, name, tmp_path):
     (tmp_path / "thesis.txt").write_text("years of work")
     with pytest.raises(ValueError, match="not empty and holds no export"):
         export(run, name, tmp_path)
+    assert [path.name for path in tmp_path.iterdir()] == ["thesis.txt"]
     with pytest.raises(ValueError, match="not empty and holds no export"):
         export(run, name, run.folder)
     with pytest.raises(ValueError, match="is a file"):
@@ -135,11 +138,72 @@ def test_two_processes_do_not_write_one_export(run, name, tmp_path):
     export(run, name, tmp_path / "out")
 
 
+def test_a_folder_is_looked_at_when_it_is_held(run, exported, name, tmp_path, monkeypatch):
+    """Another process finished an export of another format between a look and the lock."""
+    other = next(n for n in FORMATS if n != name)
+    out, lock = tmp_path / "out", fcntl.flock
+
+    def flock_late(file, how):
+        (out / "export.json").write_text(json.dumps({**theirs, "format": other}))
+        lock(file, how)
+
+    theirs = json.loads((exported(name) / "export.json").read_text())
+    monkeypatch.setattr(fcntl, "flock", flock_late)
+    with pytest.raises(ValueError, match=f"an export of the format {other}, not {name}"):
+        export(run, name, out)
+
+
+def test_who_waits_for_the_lock_and_who_comes_later_lock_the_same_file(run, name, tmp_path):
+    out = tmp_path / "out"
+    out.mkdir()
+    with (out / ".lock").open("w") as early:
+        export(run, name, out)
+        fcntl.flock(early, fcntl.LOCK_EX)
+        with pytest.raises(ValueError, match="another process is writing"):
+            export(run, name, out)
+
+
+def test_hashes_outlive_a_resume_that_is_cut(run, exported, name, tmp_path, monkeypatch):
+    out = tmp_path / "out"
+    shutil.copytree(exported(name), out)
+    whole = json.loads((out / "export.json").read_text())["files"]
+
+    class Killed(formats.load(name)):
+        def finish(self):
+            raise KeyboardInterrupt
+
+    monkeypatch.setattr(formats, "load", lambda _: Killed)
+    with pytest.raises(KeyboardInterrupt):
+        export(run, name, out)
+    monkeypatch.undo()
+    manifest = json.loads((out / "export.json").read_text())
+    assert (manifest["complete"], manifest["files"]) == (False, whole)
+    # so a file that is damaged now is not taken for a whole one
+    path = out / max(whole)
+    path.write_bytes(path.read_bytes()[:-1])
+    with pytest.raises(ValueError, match="not as they were written"):
+        export(run, name, out)
+
+
+def test_a_large_file_is_hashed_in_blocks(tmp_path):
+    (tmp_path / "export.json").write_text(
+        json.dumps({"format": "", "source": {}, "complete": True, "files": {}})
+    )
+    with (tmp_path / "large").open("wb") as file:
+        file.truncate(64 * 2**20)
+    tracemalloc.start()
+    try:
+        assert changed_files(tmp_path) == []
+        assert tracemalloc.get_traced_memory()[1] < 16 * 2**20
+    finally:
+        tracemalloc.stop()
+
+
 def test_a_changed_file_of_an_export_is_named(run, name, tmp_path):
     out = tmp_path / "out"
     export(run, name, out)
     for path in sorted(out.rglob("*")):
-        if path.is_file() and path.name not in ("export.json", "README.md"):
+        if path.is_file() and path.name not in ("export.json", "README.md", ".lock"):
             good = path.read_bytes()
             bad = bytearray(good)
             bad[len(bad) // 2] ^= 0x55
