@@ -115,6 +115,10 @@ class RemotePlanner:
         stop: Stop | None = None,
     ) -> Iterator[Event]:
         """Plan as plan.Planner says. Abandoning the iterator cancels the call."""
+        if stop is not None and stop.requested:
+            # an interrupt sent behind the opening would race with the first words
+            yield PlanComplete(FinishReason.INTERRUPTED)
+            return
         opening = codec.task_to_open(task, history, self.config.cameras, str(uuid.uuid4()))
         opening.client_wire_minor = WIRE_MINOR
         self._greet(self.config.connect_timeout_s)
