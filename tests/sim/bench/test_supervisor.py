@@ -11,7 +11,7 @@ import pytest
 
 from emu_planner.plan import Generation, Observation, StepOutcome, Task
 from emu_planner.plan.frame import Frame, Still
-from sim.bench.cheats import FindsTheWorld
+from sim.bench.cheats import FindsTheWorld, WaitsForEver
 from sim.bench.plans import PlannerFault, Taken, take
 from sim.bench.supervisor import Limits, StartError, Supervised
 from sim.world import World
@@ -119,6 +119,13 @@ def test_no_world_is_in_the_planners_process(world: World) -> None:
         outside = take(task.instruction, planner.plan(task, Still(shown)), shown, 10)
     assert outside.fault == ""
     assert outside.report.steps == ()
+
+
+def test_a_planner_that_waits_for_ever_is_ended_and_loses_its_scene() -> None:
+    with Supervised(WaitsForEver, Limits(start_s=60, plan_s=1.0)) as planner:
+        taken = ask(planner, "do it")
+    assert taken.fault == "too slow"
+    assert taken.report.steps == ()
 
 
 @pytest.mark.parametrize("name", ["start_s", "plan_s", "picture_s"])
