@@ -14,6 +14,7 @@ import weakref
 from collections import OrderedDict
 from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -158,7 +159,7 @@ class _Steps:
         self.registers = registers
         self._model, self._config, self._attend = model, config, attend
         self._recordings: OrderedDict[StepConfig, torch.cuda.CUDAGraph] = OrderedDict()
-        self._pool: tuple[int, int] | None = None
+        self._pool: Any = None  # of all recordings: only one runs at a time
         self._cuda = registers.token.is_cuda
 
     def shown(self, length: int) -> int:
