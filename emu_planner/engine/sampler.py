@@ -28,6 +28,11 @@ class Sampling:
         if self.temperature < 0 or self.top_k < 0 or not 0 < self.top_p <= 1:
             raise ValueError(f"{self}: expected temperature >= 0, top_k >= 0 and 0 < top_p <= 1")
 
+    @property
+    def certain(self) -> bool:
+        """Whether the most likely token is always chosen, without chance."""
+        return self.temperature == 0 or self.top_k == 1
+
 
 def guide(logits: Tensor, scale: float, image_scale: float = 1.0) -> Tensor:
     """Classifier-free guidance of logits [2, ..., V] or [3, ..., V]: rows c, u and n.
@@ -57,10 +62,11 @@ class Sampler:
 
     def noise(self, like: Tensor, sampling: Sampling) -> Tensor | None:
         """The chance [V] that the next choice among as many ids takes; None: it takes none."""
-        if sampling.temperature == 0 or sampling.top_k == 1:
-            return None
-        noise = torch.empty_like(like).exponential_(generator=self._generator)
-        return noise.clamp_(min=_LEAST).log_()
+        return None if sampling.certain else self.fill(torch.empty_like(like))
+
+    def fill(self, noise: Tensor) -> Tensor:
+        """Draw the chance of the next choice into a tensor; returns it."""
+        return noise.exponential_(generator=self._generator).clamp_(min=_LEAST).log_()
 
 
 def choose(logits: Tensor, sampling: Sampling, noise: Tensor | None) -> Tensor:
@@ -73,7 +79,7 @@ def choose(logits: Tensor, sampling: Sampling, noise: Tensor | None) -> Tensor:
         return logits.argmax(dim=-1)
     scores = logits / sampling.temperature
     if 0 < sampling.top_k < scores.shape[-1]:
-        least = scores.topk(sampling.top_k).values[..., -1:]
+        least = scores.topk(sampling.top_k, sorted=False).values.amin(dim=-1, keepdim=True)
         scores = scores.masked_fill(scores < least, -torch.inf)
     if sampling.top_p >= 1:
         return (scores - noise).argmax(dim=-1)
