@@ -20,8 +20,8 @@ from emu_planner.plan import Planner
 from emu_planner.service.access import Access, AccessInterceptor
 from emu_planner.service.config import ServiceConfig
 from emu_planner.service.servicer import PlannerServicer
-from emu_planner.service.session import ServiceState
 from emu_planner.service.slots import RunSlots
+from emu_planner.service.state import ServiceState
 from emu_planner.service.tls import server_credentials
 from emu_planner.wire import planner_pb2_grpc
 from emu_planner.wire.status import SERVICE_NAME
@@ -105,7 +105,7 @@ class PlannerServer:
         config, state = self._config, self._state
         state.draining = True
         await self._health.enter_graceful_shutdown()
-        for session in state.sessions:
+        for session in tuple(state.sessions):
             session.wake()
         logger.info("draining %d sessions", len(state.sessions))
         deadline_s = asyncio.get_running_loop().time() + config.drain_timeout_s

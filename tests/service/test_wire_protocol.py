@@ -1,7 +1,6 @@
 """The service as any client of the wire sees it: raw messages in, statuses with words out."""
 
 import logging
-import queue
 import threading
 
 import grpc
@@ -11,7 +10,6 @@ from grpc_reflection.v1alpha.proto_reflection_descriptor_database import ProtoRe
 
 from emu_planner.plan import (
     ErrorCode,
-    Generation,
     Outcome,
     PlanError,
     PlanStarted,
@@ -24,13 +22,11 @@ from emu_planner.service.config import ServiceConfig
 from emu_planner.service.server import running_service
 from emu_planner.wire import codec, planner_pb2_grpc
 from emu_planner.wire import planner_pb2 as pb
-from emu_planner.wire.images import Encoding, ImageConfig
 from emu_planner.wire.status import CODE_KEY, ERROR_ID_KEY, RETRY_AFTER_KEY, SERVICE_NAME
 from tests.fakes import FakePlanner, fake_observation
+from tests.service.calls import PNG, TASK, Call, opening, status_of
 
-PNG = ImageConfig(encoding=Encoding.PNG)
 LIMIT = 1_000_000
-TASK = Task("stack the blocks", Generation(seed=5))
 
 
 def config_of(**changes):
@@ -42,55 +38,6 @@ def channel():
     config = config_of(model="fake")
     with running_service(FakePlanner, config) as target, grpc.insecure_channel(target) as one:
         yield one
-
-
-class Call:
-    """One raw Plan stream; requests are sent when told to."""
-
-    def __init__(self, channel):
-        self.requests = queue.SimpleQueue()
-        stub = planner_pb2_grpc.PlannerServiceStub(channel)
-        self.responses = stub.Plan(iter(self.requests.get, None), timeout=60)
-
-    def send(self, **message):
-        self.requests.put(pb.PlanRequest(**message))
-        return self
-
-    def close(self):
-        self.requests.put(None)
-        return self
-
-    def until(self, kind):
-        """Every response up to the first of that kind."""
-        seen = []
-        for response in self.responses:
-            seen.append(response)
-            if response.WhichOneof("message") == kind:
-                return seen
-        raise AssertionError(f"no {kind} in {seen}")
-
-    def plan(self, observation=None):
-        """Answer credits until the plan ends; all its responses."""
-        observation = observation or fake_observation()
-        seen = self.until("credit")
-        self.send(observation=codec.observation_to_proto(observation, PNG))
-        return seen + self.until("plan_complete")
-
-
-def opening(**changes):
-    message = codec.task_to_open(TASK, (), (), "a-session")
-    for name, value in changes.items():
-        if isinstance(value, (str, int)):
-            setattr(message, name, value)
-        else:
-            getattr(message, name).MergeFrom(value)
-    return message
-
-
-def status_of(call):
-    with pytest.raises(grpc.RpcError) as raised:
-        list(call.responses)
-    return raised.value
 
 
 def steps_of(responses):
