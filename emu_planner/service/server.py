@@ -19,6 +19,7 @@ from grpc_reflection.v1alpha import reflection
 from emu_planner.plan import Planner
 from emu_planner.service.access import Access, AccessInterceptor
 from emu_planner.service.config import ServiceConfig
+from emu_planner.service.decoding import DecodingInterceptor
 from emu_planner.service.servicer import PlannerServicer
 from emu_planner.service.slots import RunSlots
 from emu_planner.service.state import ServiceState
@@ -61,7 +62,9 @@ class PlannerServer:
             metrics.watch(self._state)
         self._health = health.aio.HealthServicer()
         self._state.access = Access(config.tokens) if config.tokens else None
-        guards = [AccessInterceptor(self._state.access)] if self._state.access else []
+        guards: list[grpc.aio.ServerInterceptor] = [DecodingInterceptor()]
+        if self._state.access:
+            guards.insert(0, AccessInterceptor(self._state.access))
         self._server = grpc.aio.server(interceptors=guards, options=_server_options(config))
         self._loaded: asyncio.Future[Planner] | None = None
         self.target = ""  # what a client connects to; known once started

@@ -113,6 +113,19 @@ def test_bytes_that_are_no_message(channel):
     assert "no message" in raised.value.details()
 
 
+@pytest.mark.parametrize(
+    "method",
+    [f"{SERVICE_NAME}/GetServerInfo", f"{SERVICE_NAME}/GeneratePlan", "grpc.health.v1.Health/Check"],
+)
+def test_bytes_that_are_no_request(channel, method):
+    call = channel.unary_stream(f"/{method}", None, None)
+    with pytest.raises(grpc.RpcError) as raised:
+        list(call(b"\xff\xff\xff\xff", timeout=30))
+    assert raised.value.code() is grpc.StatusCode.INVALID_ARGUMENT
+    assert raised.value.details() == "the bytes are no message of this call"
+    assert dict(raised.value.trailing_metadata())[CODE_KEY] == "invalid_request"
+
+
 def test_too_large_a_message_is_resource_exhausted(channel):
     error = status_of(Call(channel).send(open=opening(instruction="x" * 17_000_000)))
     assert error.code() is grpc.StatusCode.RESOURCE_EXHAUSTED
