@@ -15,6 +15,7 @@ from emu_planner.plan import Planner
 from emu_planner.service.config import DEFAULT_ADDRESS, ServiceConfig
 from emu_planner.service.server import serve
 from emu_planner.wire.credentials import CredentialsError
+from emu_planner.wire.tracing import Tracing
 
 if TYPE_CHECKING:
     from emu_planner.service.metrics import Metrics
@@ -92,12 +93,13 @@ def run(args: argparse.Namespace) -> int:
             max_running_plans=args.max_plans,
             model=Path(args.checkpoint).name,
         )
+        tracing = Tracing.from_environment("emu_planner.service")
     except ValueError as error:
         print(f"emu-planner serve: {error}", file=sys.stderr)
         return 2
     try:
         metrics = _serve_metrics(args.metrics_port)
-        serve(load, replace(config, model_version=_version(args.checkpoint)), metrics)
+        serve(load, replace(config, model_version=_version(args.checkpoint)), metrics, tracing)
     except OSError as error:
         print(f"emu-planner serve: {error}", file=sys.stderr)
         return 3

@@ -38,6 +38,7 @@ from emu_planner.ros.voice import GoalVoice, StatusBoard
 from emu_planner.wire.client import ClientConfig, RemotePlanner
 from emu_planner.wire.credentials import Credentials
 from emu_planner.wire.images import Encoding, ImageConfig
+from emu_planner.wire.tracing import Tracing
 
 # how long a new goal lets the planner's previous call wind down, s
 _WIND_DOWN_S = 1.0
@@ -350,6 +351,7 @@ def make_remote_planner(params: PlannerParams) -> Planner:
         images=images,
         # no parameters: any node can read those
         credentials=Credentials.from_environment(),
+        tracing=Tracing.from_environment("emu_planner.node"),
     )
     return RemotePlanner(params.server, config)
 

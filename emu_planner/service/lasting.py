@@ -17,6 +17,7 @@ from emu_planner.service.session import Session, cancel
 from emu_planner.service.state import ServiceState
 from emu_planner.wire import planner_pb2 as pb
 from emu_planner.wire.status import StatusError
+from emu_planner.wire.tracing import SessionTrace
 
 
 class UnwrittenError(Exception):
@@ -40,7 +41,7 @@ class LastingSession:
     Args:
         state: what all sessions share.
         seat: whose it is.
-        opening: the request that opened it, as bytes without `resume`.
+        opening: a hash of the request that opened it.
         lasts: whether its client can resume.
     """
 
@@ -53,7 +54,9 @@ class LastingSession:
         limit = config.resume_bytes if self._window_s else 0
         self.outbox = Outbox(limit, self._overflow)
         self._session: Session | None = None
+        self._trace: SessionTrace | None = None
         self._worker: asyncio.Task[None] | None = None
+        self._failure: BaseException | None = None  # what ended the work
         self._displaced: asyncio.Event | None = None  # of the call that is served now
         # since when no call serves it, on the loop's clock; None: one does
         self.left_s: float | None = None
@@ -65,9 +68,9 @@ class LastingSession:
         """Whether it outlives a broken link."""
         return self._window_s > 0
 
-    def begin(self, session: Session) -> None:
-        """Take a seat among the service's sessions, and start to work."""
-        self._session = session
+    def begin(self, session: Session, trace: SessionTrace | None = None) -> None:
+        """Take a seat among the service's sessions; `trace` ends with it."""
+        self._session, self._trace = session, trace
         self._state.sessions.add(self)
         if self.lasts:
             self._state.lasting[self.seat.session_id] = self
@@ -109,6 +112,7 @@ class LastingSession:
         self.outbox.attach(after)
         if resumed:
             session.log.info("resumed after response %d", after)
+            self._note("resumed")
         over = False
         try:
             await write(pb.PlanResponse(opened=self._opened(session, resumed=resumed)))
@@ -129,6 +133,9 @@ class LastingSession:
         assert self._session is not None, "begin comes first"
         try:
             await self._session.plan_once(observation)
+        except Exception as error:
+            self._failure = error
+            raise
         finally:
             await self.end()
 
@@ -146,6 +153,8 @@ class LastingSession:
         if why and self._session is not None:
             self._session.log.info("ended: %s", why)
         self._stop_clock()
+        if self._trace is not None:
+            self._trace.end(self._failure)
         self._state.sessions.discard(self)
         if self._state.lasting.get(self.seat.session_id) is self:
             del self._state.lasting[self.seat.session_id]
@@ -213,7 +222,7 @@ class LastingSession:
         self.outbox.end()
         if not worker.cancelled():
             # looked at, so that asyncio does not report it when no call comes to tell it
-            worker.exception()
+            self._failure = worker.exception()
 
     async def _rest(self, session: Session) -> None:
         await session.rested()
@@ -226,6 +235,7 @@ class LastingSession:
             await self.end()
             return
         session.log.info("the link is gone; kept for %g s", self._window_s)
+        self._note("link lost")
         loop = asyncio.get_running_loop()
         self.left_s = loop.time()
         self._clock = loop.call_later(self._window_s, self.drop, "nobody came back for it")
@@ -244,6 +254,10 @@ class LastingSession:
 
     def _overflow(self) -> None:
         self.drop(f"over {self._state.config.resume_bytes} bytes wait for a client that is away")
+
+    def _note(self, what: str) -> None:
+        if self._trace is not None:
+            self._trace.note(what)
 
     def _stop_clock(self) -> None:
         if self._clock is not None:

@@ -26,6 +26,7 @@ from emu_planner.service.state import ServiceState
 from emu_planner.service.tls import server_credentials
 from emu_planner.wire import planner_pb2_grpc
 from emu_planner.wire.status import SERVICE_NAME
+from emu_planner.wire.tracing import Tracing
 
 logger = logging.getLogger(__name__)
 
@@ -50,14 +51,21 @@ class PlannerServer:
         load: makes the planner; called in a thread, while the service already answers.
         config: limits and the address.
         metrics: shows sessions and queue; None: nobody does.
+        tracing: makes spans of the sessions; None: nobody does.
 
     Raises:
         CredentialsError: the file of tokens cannot be used.
     """
 
-    def __init__(self, load: Load, config: ServiceConfig, metrics: Watcher | None = None) -> None:
+    def __init__(
+        self,
+        load: Load,
+        config: ServiceConfig,
+        metrics: Watcher | None = None,
+        tracing: Tracing | None = None,
+    ) -> None:
         self._load, self._config = load, config
-        self._state = ServiceState(config, RunSlots(config.max_running_plans))
+        self._state = ServiceState(config, RunSlots(config.max_running_plans), tracing=tracing)
         if metrics is not None:
             metrics.watch(self._state)
         self._health = health.aio.HealthServicer()
@@ -138,14 +146,19 @@ class PlannerServer:
             await self._health.set(name, status)
 
 
-def serve(load: Load, config: ServiceConfig | None = None, metrics: Watcher | None = None) -> None:
+def serve(
+    load: Load,
+    config: ServiceConfig | None = None,
+    metrics: Watcher | None = None,
+    tracing: Tracing | None = None,
+) -> None:
     """Serve until SIGTERM or SIGINT; raises what `load` raises, OSError when the port is taken."""
 
     async def main() -> None:
         stop = asyncio.Event()
         for number in (signal.SIGTERM, signal.SIGINT):
             asyncio.get_running_loop().add_signal_handler(number, stop.set)
-        server = PlannerServer(load, config or ServiceConfig(), metrics)
+        server = PlannerServer(load, config or ServiceConfig(), metrics, tracing)
         await server.start()
         await server.run(stop)
 
@@ -154,7 +167,10 @@ def serve(load: Load, config: ServiceConfig | None = None, metrics: Watcher | No
 
 @contextlib.contextmanager
 def running_service(
-    load: Load, config: ServiceConfig | None = None, metrics: Watcher | None = None
+    load: Load,
+    config: ServiceConfig | None = None,
+    metrics: Watcher | None = None,
+    tracing: Tracing | None = None,
 ) -> Iterator[str]:
     """A service in a thread of this process; the value is its target, listening already.
 
@@ -166,7 +182,7 @@ def running_service(
     failures: list[BaseException] = []
 
     async def main() -> None:
-        server = PlannerServer(load, config, metrics)
+        server = PlannerServer(load, config, metrics, tracing)
         await server.start()
         running.append((server.target, asyncio.get_running_loop()))
         started.set()

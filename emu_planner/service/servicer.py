@@ -55,7 +55,7 @@ class PlannerServicer(planner_pb2_grpc.PlannerServiceServicer):
             if opening.HasField("resume"):
                 session, resumed = self._returned(seat), True
             else:
-                session, resumed = await self._entered(opening, seat)
+                session, resumed = await self._entered(opening, seat, context)
             after = opening.resume.last_response_seq
             await session.converse(requests, writer.send, after=after, resumed=resumed)
 
@@ -77,7 +77,7 @@ class PlannerServicer(planner_pb2_grpc.PlannerServiceServicer):
             opening = request.session
             parts = await self._checked(opening)
             session = LastingSession(self._state, self._seat_of(opening, context), b"", lasts=False)
-            self._begin(session, parts, send)
+            self._begin(session, parts, send, context)
             await session.generate(observation)
 
     async def GetServerInfo(  # noqa: N802
@@ -101,11 +101,13 @@ class PlannerServicer(planner_pb2_grpc.PlannerServiceServicer):
             raise PlanError(ErrorCode.INVALID_REQUEST, f"the first message is {kind}; it has to be `open`")
         return request.open
 
-    async def _entered(self, opening: pb.OpenSession, seat: Seat) -> tuple[LastingSession, bool]:
+    async def _entered(
+        self, opening: pb.OpenSession, seat: Seat, context: grpc.aio.ServicerContext
+    ) -> tuple[LastingSession, bool]:
         """The session that `open` asks for, and whether it was there: the same request came twice."""
         parts = await self._checked(opening)
         lasts = RESUME in opening.client_capabilities
-        same = opening.SerializeToString(deterministic=True)
+        same = hashlib.sha256(opening.SerializeToString(deterministic=True)).digest()
         if lasts and (found := find(self._state, seat)) is not None:
             if found.opening == same:
                 return found, True
@@ -115,7 +117,7 @@ class PlannerServicer(planner_pb2_grpc.PlannerServiceServicer):
                 f"session {seat.session_id} was opened with another request; take an id of its own for this",
             )
         session = LastingSession(self._state, seat, same, lasts=lasts)
-        self._begin(session, parts, session.outbox.put)
+        self._begin(session, parts, session.outbox.put, context)
         return session, False
 
     def _returned(self, seat: Seat) -> LastingSession:
@@ -141,7 +143,9 @@ class PlannerServicer(planner_pb2_grpc.PlannerServiceServicer):
         names = tuple(camera.name for camera in cameras)
         return _Parts(task, names, await checked_history(opening.history, config))
 
-    def _begin(self, session: LastingSession, parts: _Parts, send: Send) -> None:
+    def _begin(
+        self, session: LastingSession, parts: _Parts, send: Send, context: grpc.aio.ServicerContext
+    ) -> None:
         """Give it a place among the sessions. PlanError RESOURCE_EXHAUSTED: there is none."""
         state, seat = self._state, session.seat
         while (full := self._full(seat)) is not None:
@@ -150,9 +154,12 @@ class PlannerServicer(planner_pb2_grpc.PlannerServiceServicer):
             if left is None:
                 raise full
             left.drop("it made room for another of its client")
-        session.begin(
-            Session(state, parts.task, parts.cameras, parts.history, seat.session_id, send, seat.client)
-        )
+        trace = None
+        if state.tracing is not None:
+            trace = state.tracing.serve(seat.session_id, context.invocation_metadata() or ())
+        task, cameras, history = parts.task, parts.cameras, parts.history
+        work = Session(state, task, cameras, history, seat.session_id, send, seat.client, trace)
+        session.begin(work, trace)
 
     def _full(self, seat: Seat) -> PlanError | None:
         state, most = self._state, self._state.config.max_sessions

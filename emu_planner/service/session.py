@@ -5,6 +5,7 @@ call: it sends through a function, and fails with PlanError.
 """
 
 import asyncio
+import contextlib
 import logging
 import re
 from collections.abc import Awaitable, Callable, MutableMapping, Sequence
@@ -30,6 +31,7 @@ from emu_planner.service.slots import Ticket
 from emu_planner.service.state import ServiceState, draining_error
 from emu_planner.wire import codec
 from emu_planner.wire import planner_pb2 as pb
+from emu_planner.wire.tracing import SessionTrace
 
 logger = logging.getLogger(__name__)
 
@@ -63,6 +65,7 @@ class Session:
         session_id: checked by `checked_id`.
         send: writes one response to the client.
         client: name of the token's holder; empty where no token is asked for.
+        trace: the session's spans; None: there are none.
     """
 
     def __init__(
@@ -74,8 +77,9 @@ class Session:
         session_id: str,
         send: Send,
         client: str = "",
+        trace: SessionTrace | None = None,
     ) -> None:
-        self._state, self._config, self._send = state, state.config, send
+        self._state, self._config, self._send, self._trace = state, state.config, send, trace
         self.log = self._log = _SessionLog(
             logger, {"session": f"{client}/{session_id}" if client else session_id}
         )
@@ -231,6 +235,8 @@ class Session:
                 raise RuntimeError("the planner's stream ended without PlanComplete")
             if isinstance(item, BaseException):
                 raise item
+            if self._trace is not None:
+                self._trace.see(item)
             if isinstance(item, PlanStarted):
                 seq = item.observation_seq
             if isinstance(item, StepComplete):
@@ -242,6 +248,10 @@ class Session:
                 return
 
     async def _tell(self, order: Order, event: Event, seq: int = 0) -> None:
+        encoding: contextlib.AbstractContextManager[None] = contextlib.nullcontext()
+        if self._trace is not None and isinstance(event, StepComplete):
+            encoding = self._trace.work("keyframe encode", event.step.index)
+
         def convert() -> pb.PlanResponse:
             return codec.event_to_proto(
                 event,
@@ -253,7 +263,9 @@ class Session:
 
         # a keyframe is compressed, which is too long for the loop
         heavy = isinstance(event, StepComplete)
-        await self._send(await asyncio.to_thread(convert) if heavy else convert())
+        with encoding:
+            response = await asyncio.to_thread(convert) if heavy else convert()
+        await self._send(response)
 
     async def handle(self, request: pb.PlanRequest) -> None:
         """Take one message of the client. PlanError: it makes no sense here."""

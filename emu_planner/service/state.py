@@ -11,6 +11,7 @@ from emu_planner.service.config import ServiceConfig
 from emu_planner.service.slots import RunSlots
 from emu_planner.wire import planner_pb2 as pb
 from emu_planner.wire.status import RESUME, WIRE_MINOR
+from emu_planner.wire.tracing import Tracing
 
 if TYPE_CHECKING:
     from emu_planner.service.lasting import LastingSession
@@ -26,6 +27,8 @@ class ServiceState:
     slots: RunSlots
     # None: nobody is asked for a token
     access: Access | None = None
+    # None: no spans of what is done
+    tracing: Tracing | None = None
     # None while the model loads
     planner: Planner | None = None
     ready: asyncio.Event = field(default_factory=asyncio.Event)

@@ -6,6 +6,7 @@ from emu_planner.plan import Camera
 from emu_planner.wire.credentials import Credentials
 from emu_planner.wire.images import ImageConfig
 from emu_planner.wire.status import MAX_MESSAGE_BYTES
+from emu_planner.wire.tracing import Tracing
 
 
 @dataclass(frozen=True)
@@ -40,3 +41,5 @@ class ClientConfig:
     max_message_bytes: int = MAX_MESSAGE_BYTES
     # TLS and token
     credentials: Credentials = field(default_factory=Credentials)
+    # spans of each plan (docs/wire.md); None: none
+    tracing: Tracing | None = None

@@ -4,6 +4,7 @@ A link that breaks is made anew, with the session's id and the last response tha
 plan's reader sees every event once. Knows no channel and no server code.
 """
 
+import contextlib
 import queue
 import random
 import time
@@ -70,6 +71,9 @@ class Conversation:
         self._recovery = Recovery(config.resume_patience_s if resumable else 0.0)
         # no SimpleQueue: a signal at the end of its timed wait makes it wait for ever (Python 3.11)
         self._arrivals: queue.Queue[Arrival] = queue.Queue()
+        tracing = config.tracing
+        self._trace = tracing.ask(opening.session_id, target) if tracing is not None else None
+        self._error: PlanError | None = None
         self._link = self._new_link()
         self._last_seq = 0  # of the newest response that has arrived
         self._settled = False  # the service has said its last word on the plan
@@ -98,6 +102,8 @@ class Conversation:
             # the service ends the session by itself, and has a free one again before the next plan
             self._link.wait(FAREWELL_S)
         self._link.cancel()
+        if self._trace is not None:
+            self._trace.end(self._error)
 
     def await_end(self) -> None:
         """After say_goodbye: wait a moment for the service to have heard it."""
@@ -105,6 +111,13 @@ class Conversation:
 
     def events(self) -> Iterator[Event]:
         """Events until PlanComplete; raises PlanError for all that ends a plan before."""
+        try:
+            yield from self._events()
+        except PlanError as error:
+            self._error = error
+            raise
+
+    def _events(self) -> Iterator[Event]:
         watch = Watch(self._config, self._task, time.monotonic())
         while True:
             arrival = self._next(watch)
@@ -119,6 +132,8 @@ class Conversation:
             event = self._take(arrival.item)
             watch.see(arrival.item, arrival.at_s)
             if event is not None:
+                if self._trace is not None:
+                    self._trace.see(event)
                 yield event
             if isinstance(event, PlanComplete):
                 return
@@ -148,6 +163,8 @@ class Conversation:
         kind = response.WhichOneof("message")
         if kind == "opened":
             self._recovery.succeed(self._config, response.opened)
+            if self._trace is not None and response.opened.resumed:
+                self._trace.note("resumed")
             if self._interrupted_s is not None:
                 self._link.send(pb.PlanRequest(interrupt=pb.Interrupt()))
         if response.seq:
@@ -163,8 +180,12 @@ class Conversation:
                 received = pb.Received(seq=response.seq)
                 self._link.send(pb.PlanRequest(received=received))
         self._settled = kind in ("plan_complete", "fault")
+        decoding: contextlib.AbstractContextManager[None] = contextlib.nullcontext()
+        if self._trace is not None and kind == "subgoal":
+            decoding = self._trace.work("keyframe decode", response.subgoal.index)
         try:
-            return codec.event_from_proto(response, self._config.images.max_pixels)
+            with decoding:
+                return codec.event_from_proto(response, self._config.images.max_pixels)
         except PlanError as error:
             if response.HasField("fault"):
                 raise
@@ -193,6 +214,8 @@ class Conversation:
             raise error
         if not recovery.under_way:
             self._link_lost(error)
+            if self._trace is not None:
+                self._trace.note("link lost")
         recovery.fail(error)
 
     def _recover(self) -> None:
@@ -219,7 +242,8 @@ class Conversation:
         )
 
     def _new_link(self) -> Link:
-        return Link(self._stub, self._target, self._config, self._frames, self._arrivals)
+        metadata = self._trace.metadata() if self._trace is not None else ()
+        return Link(self._stub, self._target, self._config, self._frames, self._arrivals, metadata)
 
 
 class Recovery:

@@ -50,6 +50,7 @@ class Link:
         config: limits, and how frames are sent.
         frames: asked for the newest observation of the moment when a credit comes.
         arrivals: where everything goes.
+        metadata: sent along with the call, beside who the client is.
     """
 
     def __init__(
@@ -59,9 +60,10 @@ class Link:
         config: ClientConfig,
         frames: FrameSource,
         arrivals: "queue.Queue[Arrival]",
+        metadata: tuple[tuple[str, str], ...] = (),
     ) -> None:
         self._stub, self._target, self._config = stub, target, config
-        self._frames, self._arrivals = frames, arrivals
+        self._frames, self._arrivals, self._metadata = frames, arrivals, metadata
         self._requests: queue.SimpleQueue[pb.PlanRequest | None] = queue.SimpleQueue()
         self._credits = threading.Semaphore(0)
         self._ended = threading.Event()
@@ -77,7 +79,7 @@ class Link:
         request = pb.PlanRequest(open=opening)
         self._check_size(request, "the history's keyframes make")
         self._requests.put(request)
-        metadata = metadata_of(self._config)
+        metadata = metadata_of(self._config) + self._metadata
         try:
             self._call = self._stub.Plan(
                 iter(self._requests.get, None), timeout=self._config.overall_timeout_s, metadata=metadata
