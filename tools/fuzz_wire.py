@@ -14,9 +14,9 @@ status is 1 when any was. tests/service/test_fuzz.py runs a few of them.
 import argparse
 import contextlib
 import logging
-import queue
 import socket
 import sys
+import threading
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
@@ -40,6 +40,8 @@ from tools import odd_messages
 
 # how long the service may take to answer anything, far above its own limits
 PATIENCE_S = 20.0
+# between two messages, unless something comes back before
+PAUSE_S = 0.01
 # every limit so short that a run meets them all
 CONFIG = ServiceConfig(
     address="127.0.0.1:0",
@@ -94,24 +96,31 @@ class Tally:
 
 def hold(channel: grpc.Channel, talk: odd_messages.Talk) -> tuple[str, str]:
     """Have the conversation; its outcome in a word, and what was wrong with it, if anything."""
-    requests: queue.SimpleQueue[bytes | None] = queue.SimpleQueue()
-    for message in talk.messages:
-        requests.put(message)
-    if talk.ending == "half-close":
-        requests.put(None)
+    heard, over = threading.Semaphore(0), threading.Event()
+
+    def requests() -> Iterator[bytes]:
+        for number, message in enumerate(talk.messages):
+            if number:
+                # a little behind what comes back, or the first odd message would hide all others
+                heard.acquire(timeout=PAUSE_S)
+            yield message
+        if talk.ending != "half-close":
+            over.wait()
+
     method = channel.stream_stream(f"/{SERVICE_NAME}/Plan", None, pb.PlanResponse.FromString)
-    call = method(iter(requests.get, None), timeout=PATIENCE_S)
+    call = method(requests(), timeout=PATIENCE_S)
     depth = ""
     try:
-        for response in call:
+        for place, response in enumerate(call, start=1):
+            heard.release()
             if response.HasField("plan_started"):
                 depth = " after a plan began"
-            if talk.ending == "cancel":
+            if talk.ending == "cancel" and place >= len(talk.messages):
                 call.cancel()
     except grpc.RpcError as error:
         return f"{error.code().name}{depth}", _fault_of(error, cancelled=talk.ending == "cancel")
     finally:
-        requests.put(None)
+        over.set()
     return f"OK{depth}", ""
 
 

@@ -45,18 +45,24 @@ class Talk:
 
 def talks() -> st.SearchStrategy[Talk]:
     """Conversations, most of which begin well enough to get somewhere."""
-    first = st.one_of(_openings(), _openings(), _messages().map(_packed), st.binary(max_size=64))
     sent = _messages().map(_packed)
-    later = st.one_of(sent, sent, sent, sent, st.binary(max_size=64), _torn())
+    # by number: a plain choice of strategies would take each branch equally often
+    first = st.integers(0, 9).flatmap(lambda n: _openings() if n < 8 else sent if n == 8 else st.binary())
+    later = st.integers(0, 9).flatmap(lambda n: sent if n < 8 else _torn() if n == 8 else st.binary())
     endings = st.sampled_from(["half-close"] * 6 + ["cancel"] * 3 + ["hang"])
     return st.builds(
-        lambda head, tail, end: Talk((head, *tail), end), first, st.lists(later, max_size=6), endings
+        lambda head, tail, end: Talk((head, *tail), end),
+        first,
+        st.lists(later, min_size=1, max_size=6),
+        endings,
     )
 
 
 def pictures() -> st.SearchStrategy[tuple[bytes, Encoding, int, int]]:
     """Data, what it is said to be, and the size that it is said to have."""
-    sizes = st.one_of(st.just((32, 24)), st.tuples(st.integers(0, 70_000), st.integers(0, 70_000)))
+    sizes = st.one_of(
+        st.just((32, 24)), st.just((32, 24)), st.tuples(st.integers(0, 70_000), st.integers(0, 70_000))
+    )
     false = st.sampled_from(list(Encoding))
     return st.builds(
         lambda data, other, lies, size: (data, other if lies else _looks_like(data), *size),
@@ -108,7 +114,7 @@ def _opening_messages() -> st.SearchStrategy[pb.OpenSession]:
         session_id=_SOUND_IDS,
         instruction=st.just("stack the blocks"),
         generation=st.sampled_from([pb.GenerationConfig(keyframes=True, seed=n) for n in range(3)]),
-        resume=st.sampled_from([None, None, None, pb.ResumePoint(last_response_seq=1)]),
+        resume=st.sampled_from([None] * 9 + [pb.ResumePoint(last_response_seq=1)]),
         client_capabilities=st.sampled_from([[], [RESUME]]),
     )
     odd = st.builds(
@@ -123,7 +129,7 @@ def _opening_messages() -> st.SearchStrategy[pb.OpenSession]:
         model=st.one_of(st.just(""), st.just(""), _WORDS),
         history=st.lists(_pasts(), max_size=6),
     )
-    return st.one_of(plain, plain, odd)
+    return st.integers(0, 9).flatmap(lambda n: plain if n < 8 else odd)
 
 
 def _resume_points() -> st.SearchStrategy[pb.ResumePoint]:
@@ -198,7 +204,7 @@ def _messages() -> st.SearchStrategy[pb.PlanRequest]:
             pb.PlanRequest(received=pb.Received()),
         ]
     )
-    return st.one_of(sound, sound, *made)
+    return st.integers(0, 9).flatmap(lambda n: sound if n < 7 else st.one_of(*made))
 
 
 def _observation_messages() -> st.SearchStrategy[pb.Observation]:

@@ -1,7 +1,6 @@
 """`emu-planner serve`: the model behind a gRPC socket. Also the ROS executable `plan_service`."""
 
 import argparse
-import logging
 import sys
 import time
 from collections.abc import Sequence
@@ -13,6 +12,7 @@ from emu_planner.cli.arguments import positive
 from emu_planner.cli.model import add_model_arguments, load_planner
 from emu_planner.plan import Planner
 from emu_planner.service.config import DEFAULT_ADDRESS, ServiceConfig
+from emu_planner.service.logs import log_to_stderr
 from emu_planner.service.server import serve
 from emu_planner.wire.credentials import CredentialsError
 from emu_planner.wire.tracing import Tracing
@@ -48,6 +48,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--metrics-port", type=int, metavar="PORT", help="answer Prometheus on 127.0.0.1:PORT/metrics"
     )
+    parser.add_argument(
+        "--log-format",
+        choices=("text", "json"),
+        default="text",
+        help="json: one object a line, with the session that it is about (default: %(default)s)",
+    )
     secrets = parser.add_argument_group("who may call, over an encrypted link (docs/security.md)")
     secrets.add_argument("--tls-certificate", type=Path, metavar="PEM", help="the service's certificate")
     secrets.add_argument("--tls-key", type=Path, metavar="PEM", help="its key")
@@ -66,7 +72,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Serve until SIGTERM or SIGINT. 2: wrong arguments or checkpoint; 3: the port is taken."""
-    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s")
+    log_to_stderr(as_json=args.log_format == "json")
     begun_s = time.monotonic()
     unusable: list[ValueError] = []
 
