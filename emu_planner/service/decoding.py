@@ -1,10 +1,11 @@
-"""Bytes that are no message of a call: INVALID_ARGUMENT with words, for the calls with one request.
+"""Bytes that are no message of a call: INVALID_ARGUMENT with words.
 
 gRPC itself answers those with UNKNOWN, and shows the peer the name of the Python error and the bytes.
-A stream of requests is decoded where it is read (servicer.py). Knows no message.
+`Plan` sees to it by itself (servicer.py); this is for all others. Knows no message.
 """
 
-from collections.abc import Awaitable, Callable
+import inspect
+from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import Any
 
 import grpc
@@ -15,16 +16,24 @@ from emu_planner.wire.status import status_of, trailing_metadata
 
 
 class DecodingInterceptor(grpc.aio.ServerInterceptor):
-    """Decodes the one request of a call inside its handler, where an error can be answered."""
+    """Lets requests be decoded where an error can be answered."""
 
     async def intercept_service(
         self,
         continuation: Callable[[grpc.HandlerCallDetails], Awaitable[Any]],
         handler_call_details: grpc.HandlerCallDetails,
     ) -> Any:
-        """The call's handler, made to decode."""
+        """The call's handler, guarded."""
         handler = await continuation(handler_call_details)
-        if handler is None or handler.request_streaming or handler.request_deserializer is None:
+        if handler is None or handler.request_deserializer is None:
+            return handler
+        if handler.request_streaming:
+            if handler.response_streaming and inspect.isasyncgenfunction(handler.stream_stream):
+                return grpc.stream_stream_rpc_method_handler(
+                    _watching(handler.stream_stream),
+                    handler.request_deserializer,
+                    handler.response_serializer,
+                )
             return handler
         kind = "unary_stream" if handler.response_streaming else "unary_unary"
         make = getattr(grpc, f"{kind}_rpc_method_handler")
@@ -35,12 +44,31 @@ class DecodingInterceptor(grpc.aio.ServerInterceptor):
 
 
 def _decoding(handle: Callable[..., Awaitable[Any]], decode: Callable[[bytes], Any]) -> Any:
+    """For one request: gRPC hands over its bytes."""
+
     async def decoded(data: bytes, context: grpc.aio.ServicerContext) -> Any:
         try:
             request = decode(data)
         except DecodeError:
-            error = PlanError(ErrorCode.INVALID_REQUEST, "the bytes are no message of this call")
-            await context.abort(status_of(error), error.message, trailing_metadata(error))
+            await _refuse(context)
         return await handle(request, context)
 
     return decoded
+
+
+def _watching(handle: Callable[..., AsyncIterator[Any]]) -> Any:
+    """For many requests: gRPC decodes each where the handler asks for it."""
+
+    async def watched(requests: AsyncIterator[Any], context: grpc.aio.ServicerContext) -> AsyncIterator[Any]:
+        try:
+            async for response in handle(requests, context):
+                yield response
+        except DecodeError:
+            await _refuse(context)
+
+    return watched
+
+
+async def _refuse(context: grpc.aio.ServicerContext) -> None:
+    error = PlanError(ErrorCode.INVALID_REQUEST, "the bytes are no message of this call")
+    await context.abort(status_of(error), error.message, trailing_metadata(error))

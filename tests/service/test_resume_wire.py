@@ -14,6 +14,7 @@ from tests.fakes import FakePlanner, fake_observation
 from tests.service.calls import PNG, Call, opening, status_of
 from tests.service.test_remote_planner import Gate, wait_until
 from tests.service.test_resume import Counted
+from tests.service.test_security import Secrets
 
 OBSERVATION = codec.observation_to_proto(fake_observation(), PNG)
 
@@ -143,6 +144,35 @@ def test_a_session_is_its_openers_alone(tmp_path):
         mine.responses.cancel()
         back = Call(channel, one).send(open=coming_back("a", 0))
         assert back.plan()[-1].plan_complete.reason == pb.FINISH_REASON_STOP
+
+
+def test_a_certificate_tells_an_opener_too(tmp_path):
+    secrets = Secrets(tmp_path)
+    other, other_key = secrets.issue("other", "robot-2.example")
+    config = config_of(
+        address="localhost:0",
+        tls_certificate=secrets.tls_certificate,
+        tls_key=secrets.tls_key,
+        client_ca=secrets.ca,
+    )
+    with running_service(FakePlanner, config) as target:
+        pairs = ((secrets.certificate, secrets.key), (other, other_key))
+        one, two = (
+            grpc.secure_channel(
+                target,
+                grpc.ssl_channel_credentials(
+                    secrets.ca.read_bytes(), key.read_bytes(), certificate.read_bytes()
+                ),
+            )
+            for certificate, key in pairs
+        )
+        with one, two:
+            mine = Call(one).send(open=lasting("a"))
+            mine.until("credit")
+            error = status_of(Call(two).send(open=coming_back("a", 0)))
+            assert error.code() is grpc.StatusCode.PERMISSION_DENIED
+            back = Call(one).send(open=coming_back("a", 0))
+            assert back.plan()[-1].plan_complete.reason == pb.FINISH_REASON_STOP
 
 
 def test_half_close_does_not_end_what_can_be_resumed(channel):

@@ -115,12 +115,17 @@ def test_bytes_that_are_no_message(channel):
 
 @pytest.mark.parametrize(
     "method",
-    [f"{SERVICE_NAME}/GetServerInfo", f"{SERVICE_NAME}/GeneratePlan", "grpc.health.v1.Health/Check"],
+    [
+        f"{SERVICE_NAME}/GetServerInfo",
+        f"{SERVICE_NAME}/GeneratePlan",
+        "grpc.health.v1.Health/Check",
+        "grpc.reflection.v1alpha.ServerReflection/ServerReflectionInfo",
+    ],
 )
 def test_bytes_that_are_no_request(channel, method):
-    call = channel.unary_stream(f"/{method}", None, None)
+    call = channel.stream_stream(f"/{method}", None, None)
     with pytest.raises(grpc.RpcError) as raised:
-        list(call(b"\xff\xff\xff\xff", timeout=30))
+        list(call(iter([b"\xff\xff\xff\xff"]), timeout=30))
     assert raised.value.code() is grpc.StatusCode.INVALID_ARGUMENT
     assert raised.value.details() == "the bytes are no message of this call"
     assert dict(raised.value.trailing_metadata())[CODE_KEY] == "invalid_request"
