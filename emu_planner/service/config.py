@@ -44,8 +44,9 @@ class ServiceConfig:
     observation_timeout_s: float = 10.0
     # a session without a plan in flight ends after this
     idle_timeout_s: float = 300.0
-    # how long a session outlives its link, when its client can resume; 0: not at all
-    resume_window_s: float = 15.0
+    # how long a session outlives its link, when its client can resume; 0: not at all. Longer than
+    # clients take to see that a link is silent
+    resume_window_s: float = 30.0
     # most that one session keeps for a client that has not confirmed it, bytes: a step with a large
     # picture has to fit. While the client is away, more than that ends the session
     resume_bytes: int = 2 * MAX_MESSAGE_BYTES

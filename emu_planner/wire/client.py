@@ -4,11 +4,13 @@ Each plan() call is one conversation (conversation.py), which outlives a link th
 here has an end. Knows no server code and no ROS.
 """
 
+import threading
 import time
 import uuid
 import weakref
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import grpc
 
@@ -65,8 +67,11 @@ class RemotePlanner:
     def __init__(self, target: str, config: ClientConfig | None = None) -> None:
         self.target = target
         self.config = config or ClientConfig()
-        self._channel = self.config.credentials.channel(target, _channel_options(self.config))
-        self._stub = planner_pb2_grpc.PlannerServiceStub(self._channel)
+        self._channel: grpc.Channel | None = None
+        self._connecting = threading.Lock()
+        self._closed = False
+        self._stub: Any = None
+        self._connect()
         # called when a link breaks that may come back: plan() goes on, and its reader sees no error
         self.link_lost: Callable[[PlanError], None] = _ignore
         self._conversations: weakref.WeakSet[Conversation] = weakref.WeakSet()
@@ -98,6 +103,7 @@ class RemotePlanner:
             frames,
             opening,
             resumable=resumable,
+            connect=self._connect,
             link_lost=self.link_lost,
         )
         self._conversations.add(conversation)
@@ -138,13 +144,32 @@ class RemotePlanner:
             conversation.say_goodbye()
         for conversation in running:
             conversation.await_end()
-        self._channel.close()
+        with self._connecting:
+            self._closed = True
+            if self._channel is not None:
+                self._channel.close()
 
     def __enter__(self) -> "RemotePlanner":
         return self
 
     def __exit__(self, *_: object) -> None:
         self.close()
+
+    def _connect(self) -> Any:
+        """A stub on a connection of its own: what hangs on another one does not matter to it.
+
+        Raises:
+            CredentialsError: they cannot be used.
+            PlanError: SERVER_UNAVAILABLE when this client has been closed.
+        """
+        options = [*_channel_options(self.config), ("grpc.use_local_subchannel_pool", 1)]
+        with self._connecting:
+            if self._closed:
+                raise PlanError(ErrorCode.SERVER_UNAVAILABLE, f"this client of {self.target} has been closed")
+            # an older channel lives on while calls are on it, and goes with the last of them
+            self._channel = self.config.credentials.channel(self.target, options)
+            self._stub = planner_pb2_grpc.PlannerServiceStub(self._channel)
+            return self._stub
 
     def _info(self, timeout_s: float) -> ServerInfo:
         info = self._greet(timeout_s)

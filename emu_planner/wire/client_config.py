@@ -29,6 +29,9 @@ class ClientConfig:
     # a link that breaks within a plan is sought again for so long, and the plan goes on where it was;
     # 0: it is not. The service may keep a plan for less (its resume_window_s)
     resume_patience_s: float = 2.0
+    # after so long a silence a service that can resume is asked for a sign of life; when none comes
+    # within twice that, the link counts as broken
+    ping_after_s: float = 3.0
     # the whole call
     overall_timeout_s: float = 3600.0
     # between an Interrupt and cancelling the call

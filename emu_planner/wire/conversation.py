@@ -50,6 +50,7 @@ class Conversation:
         frames: where observations come from.
         opening: the request. It is sent again when a link breaks before anything has arrived.
         resumable: whether the service has said that it can resume.
+        connect: makes a new connection, and a stub on it, when the present one is silent.
         link_lost: told of each break, before the first try to come back.
     """
 
@@ -63,11 +64,13 @@ class Conversation:
         opening: pb.OpenSession,
         *,
         resumable: bool,
+        connect: Callable[[], Any],
         link_lost: Callable[[PlanError], None],
     ) -> None:
         self._stub, self._target, self._config = stub, target, config
         self._task, self._frames, self._opening = task, frames, opening
-        self._link_lost = link_lost
+        self._connect, self._link_lost = connect, link_lost
+        self._pulse = Pulse(config.ping_after_s)
         self._recovery = Recovery(config.resume_patience_s if resumable else 0.0)
         # no SimpleQueue: a signal at the end of its timed wait makes it wait for ever (Python 3.11)
         self._arrivals: queue.Queue[Arrival] = queue.Queue()
@@ -146,16 +149,20 @@ class Conversation:
                 due_s = min(due_s, self._interrupted_s + self._config.interrupt_grace_s)
             try:
                 # an arrival that waits already is taken even when its reader was slow to come
-                until_s = min(due_s, self._recovery.due_s)
+                until_s = min(due_s, self._recovery.due_s, self._pulse.due_s)
                 arrival = self._arrivals.get(timeout=max(0.0, until_s - time.monotonic()))
             except queue.Empty:
-                if self._recovery.due_s <= due_s:
+                if self._recovery.due_s <= min(due_s, self._pulse.due_s):
                     self._recover()
+                    continue
+                if self._pulse.due_s <= due_s:
+                    self._feel_pulse()
                     continue
                 if self._interrupted_s is not None:
                     return None
                 raise PlanError(ErrorCode.TIMEOUT, reason, retryable=True) from None
             if arrival.link is self._link:
+                self._pulse.felt(arrival.at_s)
                 return arrival
 
     def _take(self, response: pb.PlanResponse) -> Event | None:
@@ -163,6 +170,8 @@ class Conversation:
         kind = response.WhichOneof("message")
         if kind == "opened":
             self._recovery.succeed(self._config, response.opened)
+            if self._recovery.possible:
+                self._pulse.start()
             if self._trace is not None and response.opened.resumed:
                 self._trace.note("resumed")
             if self._interrupted_s is not None:
@@ -212,6 +221,7 @@ class Conversation:
         passes = recovery.under_way and error.code in _PASSING
         if not recovery.possible or not (end.broken or passes):
             raise error
+        self._pulse.stop()
         if not recovery.under_way:
             self._link_lost(error)
             if self._trace is not None:
@@ -220,15 +230,35 @@ class Conversation:
 
     def _recover(self) -> None:
         """It is time to try again, or to give up a try that nobody answers."""
-        old, recovery = self._link, self._recovery
+        recovery = self._recovery
         if recovery.trying:
-            old.cancel()
+            self._change_connection()
             recovery.fail(recovery.reason)
             return
-        self._link = self._new_link()
-        old.cancel()
+        self._leave_link()
         recovery.begin(self._config.answer_timeout_s)
         self._link.open(self._reopening())
+
+    def _feel_pulse(self) -> None:
+        """Ask a silent service for a sign of life, or take the silence for a broken link."""
+        if not self._pulse.asked:
+            self._pulse.ask()
+            self._link.send(pb.PlanRequest(ping=pb.Ping()))
+            return
+        self._change_connection()
+        silence_s = 3 * self._config.ping_after_s
+        words = f"the planner service at {self._target} has been silent for over {silence_s:g} s"
+        error = PlanError(ErrorCode.SERVER_UNAVAILABLE, words, retryable=True)
+        self._lose(CallEnd(error, grpc.StatusCode.UNAVAILABLE, broken=True))
+
+    def _change_connection(self) -> None:
+        self._stub = self._connect()
+        self._leave_link()
+
+    def _leave_link(self) -> None:
+        """From now on nothing counts that comes over the present link."""
+        old, self._link = self._link, self._new_link()
+        old.cancel()
 
     def _reopening(self) -> pb.OpenSession:
         if not self._last_seq:
@@ -295,6 +325,38 @@ class Recovery:
         self.possible = self.possible and window_s > 0
         self._patience_s = min(config.resume_patience_s, window_s)
         self._lost, self.trying, self.due_s = None, False, float("inf")
+
+
+class Pulse:
+    """When a silent link is asked for a sign of life, and given up. Times on the monotonic clock.
+
+    Args:
+        after_s: of silence; twice that for the answer.
+    """
+
+    def __init__(self, after_s: float) -> None:
+        self._after_s = after_s
+        self._running = False
+        self.asked = False
+        self.due_s = float("inf")
+
+    def start(self) -> None:
+        """The link stands."""
+        self._running = True
+        self.felt(time.monotonic())
+
+    def stop(self) -> None:
+        """There is none."""
+        self._running, self.asked, self.due_s = False, False, float("inf")
+
+    def felt(self, at_s: float) -> None:
+        """Something came at that moment."""
+        if self._running:
+            self.asked, self.due_s = False, at_s + self._after_s
+
+    def ask(self) -> None:
+        """The service has been asked now."""
+        self.asked, self.due_s = True, time.monotonic() + 2 * self._after_s
 
 
 class Watch:

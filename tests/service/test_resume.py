@@ -185,6 +185,46 @@ def test_an_observation_that_was_lost_is_asked_for_again():
         assert seen == list(FakePlanner().plan(TASK, STILL))
 
 
+def test_a_link_that_falls_silent_is_given_up_for_another_connection():
+    gate = Gate()
+    with (
+        running_service(lambda: gate) as target,
+        CuttingProxy(target) as proxy,
+        client(proxy, ping_after_s=0.2) as remote,
+    ):
+        losses = []
+        remote.link_lost = losses.append
+        events = remote.plan(TASK, STILL)
+        seen = [next(events)]
+        proxy.silence()
+        gate.go.set()
+        seen += list(events)
+    assert seen == list(FakePlanner().plan(TASK, STILL))
+    assert "silent" in losses[0].message
+
+
+def test_false_alarms_do_no_harm():
+    """So little patience that a link which is well is often given up."""
+    gate, losses = Gate(), []
+    planner = Counted(gate)
+    with (
+        running_service(lambda: planner) as target,
+        CuttingProxy(target) as proxy,
+        client(proxy, ping_after_s=0.001) as hasty,
+        client(proxy) as calm,
+    ):
+        hasty.link_lost = losses.append
+        events = hasty.plan(TASK, STILL)
+        seen = [next(events)]
+        # it looks for a sign of life in here
+        threading.Timer(0.5, gate.go.set).start()
+        seen += list(events)
+        assert seen == list(FakePlanner().plan(TASK, STILL))
+        assert planner.plans == 1
+        assert losses
+        assert spoken(calm.plan(TASK, STILL)) == seen
+
+
 def test_a_stop_while_the_link_is_away_is_heard_when_it_is_back():
     gate, stop = Gate(), Stop()
     with (

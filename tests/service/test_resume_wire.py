@@ -54,7 +54,7 @@ def channel(counted):
 def test_responses_are_numbered_and_come_again_from_any_place(channel, counted):
     call = Call(channel).send(open=lasting("a"))
     whole = call.plan(fake_observation())
-    assert whole[0].opened.resume_window.seconds == 15
+    assert whole[0].opened.resume_window.seconds == 30
     assert not whole[0].opened.resumed
     counts = numbers(whole)
     assert counts == list(range(1, len(counts) + 1))
