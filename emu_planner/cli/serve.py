@@ -46,6 +46,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "so many is taken at the start (default: %(default)s)",
     )
     parser.add_argument(
+        "--resume-window",
+        type=float,
+        metavar="S",
+        default=ServiceConfig.resume_window_s,
+        help="how long a plan outlives its client's link, s; 0: not at all (default: %(default)s)",
+    )
+    parser.add_argument(
         "--metrics-port", type=int, metavar="PORT", help="answer Prometheus on 127.0.0.1:PORT/metrics"
     )
     parser.add_argument(
@@ -97,6 +104,7 @@ def run(args: argparse.Namespace) -> int:
             tokens=args.tokens,
             max_sessions=args.max_sessions,
             max_running_plans=args.max_plans,
+            resume_window_s=args.resume_window,
             model=Path(args.checkpoint).name,
         )
         tracing = Tracing.from_environment("emu_planner.service")

@@ -1,5 +1,6 @@
 """Limits and addresses of the service. Knows no command line."""
 
+import math
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -64,7 +65,7 @@ class ServiceConfig:
         for name in ("max_sessions", "max_running_plans", "max_pixels", "max_message_bytes", "resume_bytes"):
             if getattr(self, name) < 1:
                 raise ValueError(f"{name} is {getattr(self, name)}; expected 1 or more")
-        if self.resume_window_s < 0:
+        if not 0 <= self.resume_window_s < math.inf:
             raise ValueError(f"resume_window_s is {self.resume_window_s}; expected 0 or more")
         if (self.tls_certificate is None) != (self.tls_key is None):
             raise ValueError("a certificate and its key go together; give both or neither")

@@ -31,7 +31,7 @@ class ClientConfig:
     resume_patience_s: float = 2.0
     # after so long a silence a service that can resume is asked for a sign of life; when none comes
     # within twice that, the link counts as broken
-    ping_after_s: float = 3.0
+    ping_after_s: float = 5.0
     # the whole call
     overall_timeout_s: float = 3600.0
     # between an Interrupt and cancelling the call

@@ -348,6 +348,9 @@ def test_config_refuses_what_is_not_safe():
         ServiceConfig(address="nonsense")
     with pytest.raises(ValueError, match="max_sessions"):
         ServiceConfig(max_sessions=0)
+    for seconds in (-1.0, float("nan"), float("inf")):
+        with pytest.raises(ValueError, match="resume_window_s"):
+            ServiceConfig(resume_window_s=seconds)
 
 
 def test_a_taken_port_and_a_failing_load_are_raised():
