@@ -183,7 +183,7 @@ class LastingSession:
             await session.grant_again()
             while True:
                 await asyncio.wait(waiting, return_when=asyncio.FIRST_COMPLETED)
-                if gone.done():
+                if displaced.is_set():
                     raise self._taken_over()
                 if pump.done():
                     pump.result()

@@ -53,6 +53,7 @@ class Outbox:
         self._last = 0  # number of the newest response
         self._queue: deque[_Item] = deque()  # what the present call has not written yet
         self._attached = self._ended = False
+        self._turn = 0  # counts the calls: the pump of an earlier one takes nothing more
         self._changed = asyncio.Event()
 
     @property
@@ -76,7 +77,7 @@ class Outbox:
     def attach(self, after: int) -> None:
         """A new call takes what came after that response; `check` comes first."""
         self.detach()
-        self._attached = True
+        self._attached, self._turn = True, self._turn + 1
         self._queue = deque(item for item in self._kept if item.response.seq > after)
 
     def detach(self) -> None:
@@ -115,18 +116,19 @@ class Outbox:
             self._drop()
 
     async def pump(self, write: Write) -> None:
-        """Write until the session has ended and everything is written."""
-        while self._queue or not self._ended:
+        """Write until the session has ended and everything is written, or another call is attached."""
+        turn = self._turn
+        while turn == self._turn and (self._queue or not self._ended):
             if not self._queue:
                 self._changed.clear()
                 await self._changed.wait()
                 continue
             item = self._queue[0]
             await write(item.response)
-            # a detach meanwhile has emptied the queue
-            if self._queue and self._queue[0] is item:
+            # meanwhile the queue may have been emptied, or filled anew for another call
+            if turn == self._turn and self._queue and self._queue[0] is item:
                 self._queue.popleft()
-            item.written.set()
+                item.written.set()
 
     async def flushed(self) -> None:
         """Wait until the present call has written all that is there now."""
