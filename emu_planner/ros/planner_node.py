@@ -14,6 +14,7 @@ from functools import partial
 
 import rclpy
 from emu_planner_msgs.action import PlanTask
+from emu_planner_msgs.msg import PlannerStatus
 from emu_planner_msgs.srv import GetPlan, GetServerInfo, ReportOutcome, ReviewSubgoal
 from rclpy.action import ActionServer, CancelResponse, GoalResponse
 from rclpy.action.server import ServerGoalHandle
@@ -37,6 +38,7 @@ from emu_planner.ros.voice import GoalVoice, StatusBoard
 from emu_planner.wire.client import ClientConfig, RemotePlanner
 from emu_planner.wire.credentials import Credentials
 from emu_planner.wire.images import Encoding, ImageConfig
+from emu_planner.wire.tracing import Tracing
 
 # how long a new goal lets the planner's previous call wind down, s
 _WIND_DOWN_S = 1.0
@@ -64,6 +66,9 @@ class PlannerNode(LifecycleNode):
         self._running = threading.Semaphore(0)
         self._cameras: Cameras | None = None
         self._board = StatusBoard(self._feed)
+        if isinstance(self._planner, RemotePlanner):
+            # it comes back by itself; until then the operator sees why nothing moves
+            self._planner.link_lost = lambda _: self._board.note_link(PlannerStatus.LINK_DISCONNECTED)
         if self._params.autostart:
             self.trigger_configure()
             self.trigger_activate()
@@ -342,9 +347,11 @@ def make_remote_planner(params: PlannerParams) -> Planner:
     config = ClientConfig(
         connect_timeout_s=params.connect_timeout,
         observation_timeout_s=params.observation_timeout,
+        resume_patience_s=max(ClientConfig.resume_patience_s, params.reconnect_patience),
         images=images,
         # no parameters: any node can read those
         credentials=Credentials.from_environment(),
+        tracing=Tracing.from_environment("emu_planner.node"),
     )
     return RemotePlanner(params.server, config)
 
