@@ -1,4 +1,4 @@
-"""`emu-planner bench sim|quick|compare|report|latency|recorded`: measure plans. A composition root."""
+"""`emu-planner bench sim|quick|compare|report|latency|load|recorded`: measure plans. A composition root."""
 
 import argparse
 from pathlib import Path
@@ -6,7 +6,14 @@ from pathlib import Path
 from rich.console import Console
 from rich.progress import Progress
 
-from emu_planner.cli import bench_compare, bench_latency, bench_planners, bench_recorded, bench_tables
+from emu_planner.cli import (
+    bench_compare,
+    bench_latency,
+    bench_load,
+    bench_planners,
+    bench_recorded,
+    bench_tables,
+)
 from emu_planner.cli.arguments import positive
 from emu_planner.cli.record import DemoError
 from emu_planner.plan import PlanError
@@ -23,6 +30,7 @@ _WHAT = {
     "compare": "two or more results files, paired by scene",
     "report": "one HTML page of a run, and its rows",
     "latency": "times and memory of plans over a real service",
+    "load": "many clients on one service, to its limit and past it; with --soak, for long",
     "recorded": "a plan's keyframes beside a recording of what really happened",
 }
 _PLANNER = "nano, a checkpoint folder, a hub id, grpc://HOST:PORT, MODULE:CALLABLE, or a control"
@@ -37,6 +45,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     bench_compare.add_arguments(made["compare"])
     made["report"].add_argument("out", type=Path, help="folder of a run of `bench sim`")
     bench_latency.add_arguments(made["latency"])
+    bench_load.add_arguments(made["load"])
     bench_recorded.add_arguments(made["recorded"])
 
 
@@ -66,6 +75,8 @@ def run(args: argparse.Namespace) -> int:
         match args.what:
             case "latency":
                 return bench_latency.bench_latency(args, console)
+            case "load":
+                return bench_load.bench_load(args, console)
             case "recorded":
                 return bench_recorded.run(args, console)
             case "compare":
