@@ -204,7 +204,7 @@ def _show(results: dict[str, Any], console: Console) -> None:
     )
     table = Table(title=title, box=box.SIMPLE_HEAD, padding=(0, 0, 0, 1), show_edge=False)
     table.add_column("robots", no_wrap=True)
-    for name in ("plans/s", "subgoal", "step", "refused", "retry", "cores", "MB", "threads", "files"):
+    for name in ("plans/s", "subgoal", "step", "refused", "cores", "MB", "threads", "files"):
         table.add_column(name, justify="right", no_wrap=True)
     for case in results["cases"][1:]:
         used, retry = case["server"], case["retry_s"]
@@ -213,8 +213,7 @@ def _show(results: dict[str, Any], console: Console) -> None:
             f"{case['plans_a_second']:.1f}",
             _milliseconds(case["first_subgoal"]),
             _milliseconds(case["step"]),
-            str(case["rejected"]),
-            f"{retry['p50']:g} s" if retry else "",
+            f"{case['rejected']}" + (f" ({retry['p50']:g} s)" if retry else ""),
             f"{used['cores']:.2f}",
             f"{used['memory_mb']:.0f}",
             str(used["threads"]),
@@ -223,6 +222,7 @@ def _show(results: dict[str, Any], console: Console) -> None:
     console.print(table)
     for line in (
         "subgoal: from the call to the first whole one; step: to each later one; ms: median / 99th percent",
+        "refused: told RESOURCE_EXHAUSTED (and to wait so long); cores to files: of the server",
         *_error_lines(results["cases"]),
         *bench_load_gone.lines(results.get("gone", {})),
         *bench_load_overhead.lines(results.get("overhead", {})),
