@@ -24,7 +24,7 @@ from rich.table import Table
 
 from emu_planner.cli import bench_load_gone, bench_load_overhead, bench_load_soak
 from emu_planner.cli.arguments import positive
-from emu_planner.cli.bench_load_clients import Counted, Streams, read_slowly, run_streams
+from emu_planner.cli.bench_load_clients import CAMERAS, Counted, Streams, read_slowly, run_streams
 from emu_planner.cli.bench_load_server import LOOK_S, Sample, Served, Server, Used
 from emu_planner.cli.processes import Children
 
@@ -44,6 +44,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         default=_counts(DEFAULT_STREAMS),
         metavar="N,N,...",
         help=f"robots at once, a case each (default: {DEFAULT_STREAMS})",
+    )
+    parser.add_argument(
+        "--cameras",
+        type=lambda text: tuple(text.split(",")),
+        default=CAMERAS,
+        metavar="NAME,...",
+        help=f"of each robot, as the checkpoint knows them (default: {','.join(CAMERAS)})",
     )
     parser.add_argument("--seconds", type=float, default=10.0, help="of each case (default: %(default)g)")
     parser.add_argument("--processes", type=positive, default=4, help="of clients (default: %(default)s)")
@@ -83,12 +90,12 @@ def bench_load(args: argparse.Namespace, console: Console) -> int:
     results: dict[str, Any] = {"served": asdict(served), "cores": os.cpu_count(), "cases": []}
     with Children(args.out / "logs", {}) as children, _clients(args.processes) as clients:
         server = Server("load service", served, children, console)
-        bench = Bench(server, clients, args.processes)
+        bench = Bench(server, clients, args.processes, args.cameras)
         for name, case in _cases(args, bench):
             console.print(f"robots: {name} ...", highlight=False)
             results["cases"].append({"name": name, **case().as_dict()})
         if args.gone or args.stopped:
-            results["gone"] = bench_load_gone.measure(server, args.gone, args.stopped, console)
+            results["gone"] = bench_load_gone.measure(server, args.cameras, args.gone, args.stopped, console)
         if args.pairs:
             results["overhead"] = bench_load_overhead.measure(args.pairs, children, console)
         if args.soak:
@@ -140,6 +147,8 @@ class Bench:
     server: Server
     clients: ProcessPoolExecutor
     processes: int
+    # of each robot, by name
+    cameras: tuple[str, ...]
 
     def run(
         self, streams: int, seconds: float, slow: int = 0, look: Callable[[Sample], None] | None = None
@@ -149,8 +158,10 @@ class Bench:
         begun_s = time.monotonic()
         shares = [streams // self.processes + (n < streams % self.processes) for n in range(self.processes)]
         target = self.server.target
-        working = [self.clients.submit(run_streams, Streams(target, n, seconds)) for n in shares if n]
-        slowly = [self.clients.submit(read_slowly, target, slow, seconds)] if slow else []
+        working = [
+            self.clients.submit(run_streams, Streams(target, n, seconds, self.cameras)) for n in shares if n
+        ]
+        slowly = [self.clients.submit(read_slowly, target, slow, seconds, self.cameras)] if slow else []
         futures: list[Future[Any]] = [*working, *slowly]
         while not all(future.done() for future in futures):
             time.sleep(LOOK_S)

@@ -10,7 +10,7 @@ import threading
 import time
 import uuid
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -36,6 +36,8 @@ from emu_planner.wire.status import MAX_MESSAGE_BYTES, RETRY_AFTER_KEY
 
 # steps that a slow reader and a peer that goes ask for: their plans outlast the test where the planner obeys
 LONG = 1000
+# nano's
+CAMERAS = ("front", "side")
 _INSTRUCTION = "stack the red block on the blue block"
 
 
@@ -48,8 +50,8 @@ class Streams:
     streams: int
     # begin no plan after this
     seconds: float
-    # cameras of a robot, and the size of their pictures, px
-    cameras: int = 2
+    # of a robot, by the names that the checkpoint knows; size of their pictures, px
+    cameras: tuple[str, ...] = CAMERAS
     width: int = 640
     height: int = 480
 
@@ -78,13 +80,13 @@ class Counted:
         self.errors.update(other.errors)
 
 
-def robot_view(cameras: int, width: int, height: int, seq: int = 1) -> Observation:
+def robot_view(cameras: Sequence[str], width: int, height: int, seq: int = 1) -> Observation:
     """Pictures of a table with a block and a camera's noise, the same in every process."""
     rng = np.random.default_rng(0)
     rgb = np.repeat(np.linspace(60, 180, height)[:, None], width, axis=1)[..., None].repeat(3, axis=2)
     rgb[height // 4 : height // 2, width // 4 : width // 2] = (170, 60, 50)
     noisy = np.clip(rgb + rng.normal(0, 2, rgb.shape), 0, 255).astype(np.uint8)
-    return Observation(tuple(Frame(noisy, f"camera{n}", 1.0) for n in range(cameras)), seq)
+    return Observation(tuple(Frame(noisy, camera, 1.0) for camera in cameras), seq)
 
 
 def run_streams(streams: Streams) -> Counted:
@@ -179,7 +181,7 @@ class RawSession:
 
 def ask_retry_s(target: str) -> float | None:
     """What a full service suggests to wait, from the metadata of its refusal; None: it has room again."""
-    with RawSession(target, robot_view(1, 16, 16)) as session:
+    with RawSession(target, robot_view(CAMERAS, 16, 16)) as session:
         try:
             next(session.read())
         except grpc.RpcError as error:
@@ -189,12 +191,14 @@ def ask_retry_s(target: str) -> float | None:
     return None
 
 
-def read_slowly(target: str, readers: int, seconds: float, pause_s: float = 0.5) -> int:
+def read_slowly(
+    target: str, readers: int, seconds: float, cameras: Sequence[str], pause_s: float = 0.5
+) -> int:
     """Readers that take one response in `pause_s` of long plans; how many they took together."""
     ended = time.monotonic() + seconds
 
     def work(taken: list[int]) -> None:
-        with RawSession(target, robot_view(2, 640, 480)) as session, contextlib.suppress(grpc.RpcError):
+        with RawSession(target, robot_view(cameras, 640, 480)) as session, contextlib.suppress(grpc.RpcError):
             for _ in session.read():
                 taken.append(1)
                 if time.monotonic() >= ended:
@@ -204,16 +208,15 @@ def read_slowly(target: str, readers: int, seconds: float, pause_s: float = 0.5)
     return sum(_in_threads(work, readers))
 
 
-def hold_sessions(target: str, sessions: int, words: Any) -> None:
+def hold_sessions(target: str, sessions: int, cameras: Sequence[str], words: Any) -> None:
     """Open sessions, say so when all of them plan, and never end: for a process that will be killed."""
     begun = threading.Semaphore(0)
 
     def work(_: list[int]) -> None:
-        session = RawSession(target, robot_view(2, 640, 480))
+        session = RawSession(target, robot_view(cameras, 640, 480))
         for kind in session.read():
             if kind == "plan_started":
                 begun.release()
-            time.sleep(0.1)
 
     for _ in range(sessions):
         threading.Thread(target=work, args=([],), daemon=True).start()

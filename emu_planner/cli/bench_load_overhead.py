@@ -78,14 +78,14 @@ def _split(plans: dict[tuple[int, int, bool], float]) -> dict[str, float]:
 
 def _events(planner: Planner) -> int:
     """Of one step: what a plan of two says more than a plan of one."""
-    source = Still(robot_view(1, 16, 16))
+    source = Still(robot_view(("camera",), 16, 16))
     one, two = (len(list(planner.plan(Task("x", Generation(max_subgoals=n)), source))) for n in (1, 2))
     return two - one
 
 
 def _time_plan(planner: Planner, steps: int, frames: int, keyframes: bool) -> float:  # noqa: FBT001 - a kind
     task = Task("stack the blocks", Generation(max_subgoals=steps, keyframes=keyframes))
-    source = Still(robot_view(frames, _WIDTH, _HEIGHT))
+    source = Still(robot_view([f"camera{n}" for n in range(frames)], _WIDTH, _HEIGHT))
     begun_s = time.perf_counter()
     for _ in planner.plan(task, source):
         pass

@@ -5,6 +5,7 @@ Between two rounds everybody leaves, and the service is looked at while it is id
 what it keeps.
 """
 
+import statistics
 import time
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
@@ -23,7 +24,7 @@ ROUND_S = 30.0
 # rounds at the beginning that are not judged: allocators and thread pools fill
 _WARM = 0.25
 # what an idle service may hold more at the end than after the warm-up: share of memory, numbers
-_MEMORY_SHARE, _THREADS, _FILES = 0.03, 2, 4
+_MEMORY_SHARE, _THREADS, _FILES = 0.05, 2, 4
 
 
 @dataclass(frozen=True)
@@ -44,7 +45,7 @@ def run(soak: Soak, bench: "Bench", console: Console) -> dict[str, Any]:
     # half of the sessions at most: the killed peers plan, and streams must go on beside them
     gone = max(1, min(soak.max_sessions, soak.max_plans) // 4)
     while (left_s := until_s - time.monotonic()) > 0:
-        peers = start_peers(bench.server, gone)
+        peers = start_peers(bench.server, bench.cameras, gone)
         try:
             case = bench.run(soak.max_sessions + 2, min(ROUND_S, left_s), look=busy.append)
         finally:
@@ -73,20 +74,18 @@ def run(soak: Soak, bench: "Bench", console: Console) -> dict[str, Any]:
 
 
 def judge(idle: list[Sample]) -> dict[str, Any]:
-    """Growth of an idle service after the warm-up: by a line through its memory, and first against last."""
+    """Growth of an idle service after the warm-up: medians of the first and the last third, and a line."""
     warm = idle[int(len(idle) * _WARM) :]
-    first, last = warm[0], warm[-1]
-    hours = [(sample.at_s - first.at_s) / 3600 for sample in warm]
+    third = max(1, len(warm) // 3)
+    hours = [sample.at_s / 3600 for sample in warm]
     slope = float(np.polyfit(hours, [sample.memory_mb for sample in warm], 1)[0]) if len(warm) > 2 else None
-    return {
-        "memory_mb": [first.memory_mb, last.memory_mb],
-        "memory_mb_an_hour": slope,
-        "threads": [first.threads, last.threads],
-        "files": [first.files, last.files],
-        "flat": last.memory_mb <= first.memory_mb * (1 + _MEMORY_SHARE)
-        and last.threads <= first.threads + _THREADS
-        and last.files <= first.files + _FILES,
-    }
+    found: dict[str, Any] = {"memory_mb_an_hour": slope}
+    for name in ("memory_mb", "threads", "files"):
+        values = [getattr(sample, name) for sample in warm]
+        found[name] = [statistics.median(values[:third]), statistics.median(values[-third:])]
+    allowed = {"memory_mb": _MEMORY_SHARE * found["memory_mb"][0], "threads": _THREADS, "files": _FILES}
+    found["flat"] = all(found[name][1] - found[name][0] <= most for name, most in allowed.items())
+    return found
 
 
 def lines(found: dict[str, Any]) -> list[str]:
@@ -100,10 +99,10 @@ def lines(found: dict[str, Any]) -> list[str]:
         f"soak of {found['seconds'] / 60:g} minutes: {found['plans']} plans, {found['rejected']} refused, "
         f"{found['killed']} peers killed, errors: {found['errors'] or 'none'}; at most "
         f"{found['busy_peak_mb']:.0f} MB while busy",
-        f"idle service after the warm-up: {_words(before)}; at the end: {_words(after)}{line}: "
-        + ("flat" if found["flat"] else "NOT FLAT"),
+        f"idle service, medians of the first and last third after the warm-up: {_words(before)}; "
+        f"{_words(after)}{line}: " + ("flat" if found["flat"] else "NOT FLAT"),
     ]
 
 
 def _words(state: list[float]) -> str:
-    return "{:.1f} MB, {} threads, {} files".format(*state)
+    return "{:.1f} MB, {:g} threads, {:g} files".format(*state)

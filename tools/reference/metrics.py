@@ -15,7 +15,9 @@ def page() -> str:
     metrics = Metrics()
     metrics.watch(ServiceState(ServiceConfig(), RunSlots(1)))
     # labels are there once something was counted under them
-    for _ in metrics.measured(PacedPlanner(steps=2)).plan(Task("stack"), Still(robot_view(1, 16, 16))):
+    for _ in metrics.measured(PacedPlanner(steps=2)).plan(
+        Task("stack"), Still(robot_view(("camera",), 16, 16))
+    ):
         pass
     rows = []
     for family in metrics.registry.collect():

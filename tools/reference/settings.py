@@ -2,28 +2,38 @@
 
 import ast
 
-from tools.reference.markdown import code, plain, source, table
+from tools.reference.markdown import ROOT, code, plain, table
 
 CLASSES = (
-    ("emu_planner/service/config.py", "ServiceConfig"),
-    ("emu_planner/wire/client.py", "ClientConfig"),
-    ("emu_planner/wire/images.py", "ImageConfig"),
-    ("emu_planner/plan/planner.py", "Generation"),
-    ("emu_planner/engine/config.py", "PlannerConfig"),
-    ("emu_planner/engine/jacobi.py", "JacobiConfig"),
-    ("emu_planner/engine/batcher.py", "SchedulerConfig"),
-    ("emu_planner/console/app.py", "WebConfig"),
+    "ServiceConfig",
+    "ClientConfig",
+    "ImageConfig",
+    "Generation",
+    "PlannerConfig",
+    "JacobiConfig",
+    "SchedulerConfig",
+    "WebConfig",
 )
 
 
 def page() -> str:
     """The whole page."""
     parts = ["# Settings in Python\n\n`PlannerConfig` is also `planner.json` of a checkpoint folder.\n"]
-    for path, name in CLASSES:
-        about, rows = fields(source(path), name)
-        heading = f"## {path.removesuffix('.py').replace('/', '.')}.{name}"
+    for name in CLASSES:
+        module, text = find(name)
+        about, rows = fields(text, name)
+        heading = f"## {module}.{name}"
         parts.append(f"{heading}\n\n{plain(about)}\n\n{table(('field', 'type', 'default', 'meaning'), rows)}")
     return "\n".join(parts)
+
+
+def find(name: str) -> tuple[str, str]:
+    """The module of a class, and its source. KeyError: no module has one of that name."""
+    for path in sorted((ROOT / "emu_planner").rglob("*.py")):
+        text = path.read_text(encoding="utf-8")
+        if f"\nclass {name}:" in text:
+            return ".".join(path.relative_to(ROOT).with_suffix("").parts), text
+    raise KeyError(f"no module of emu_planner has a class {name}")
 
 
 def fields(text: str, name: str) -> tuple[str, list[tuple[str, str, str, str]]]:
