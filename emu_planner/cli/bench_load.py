@@ -24,7 +24,7 @@ from rich.table import Table
 
 from emu_planner.cli import bench_load_gone, bench_load_overhead, bench_load_soak
 from emu_planner.cli.arguments import positive
-from emu_planner.cli.bench_load_clients import CAMERAS, Counted, Streams, read_slowly, run_streams
+from emu_planner.cli.bench_load_clients import Asked, Counted, Streams, read_slowly, run_streams
 from emu_planner.cli.bench_load_server import LOOK_S, Sample, Served, Server, Used
 from emu_planner.cli.processes import Children
 
@@ -45,12 +45,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="N,N,...",
         help=f"robots at once, a case each (default: {DEFAULT_STREAMS})",
     )
+    parser.add_argument("--task", default=Asked.task, help="the sentence (default: %(default)s)")
     parser.add_argument(
         "--cameras",
         type=lambda text: tuple(text.split(",")),
-        default=CAMERAS,
+        default=Asked.cameras,
         metavar="NAME,...",
-        help=f"of each robot, as the checkpoint knows them (default: {','.join(CAMERAS)})",
+        help=f"of each robot, as the checkpoint knows them (default: {','.join(Asked.cameras)})",
     )
     parser.add_argument("--seconds", type=float, default=10.0, help="of each case (default: %(default)g)")
     parser.add_argument("--processes", type=positive, default=4, help="of clients (default: %(default)s)")
@@ -88,14 +89,14 @@ def bench_load(args: argparse.Namespace, console: Console) -> int:
     """Run every case; 0, or 1 when sessions stayed open that nobody has, or the soak was not flat."""
     served = Served(args.checkpoint, args.max_sessions, args.max_plans, args.token_ms)
     results: dict[str, Any] = {"served": asdict(served), "cores": os.cpu_count(), "cases": []}
-    with Children(args.out / "logs", {}) as children, _clients(args.processes) as clients:
+    with Children(args.out / "logs", served.environment) as children, _clients(args.processes) as clients:
         server = Server("load service", served, children, console)
-        bench = Bench(server, clients, args.processes, args.cameras)
+        bench = Bench(server, clients, args.processes, Asked(args.task, args.cameras))
         for name, case in _cases(args, bench):
             console.print(f"robots: {name} ...", highlight=False)
             results["cases"].append({"name": name, **case().as_dict()})
         if args.gone or args.stopped:
-            results["gone"] = bench_load_gone.measure(server, args.cameras, args.gone, args.stopped, console)
+            results["gone"] = bench_load_gone.measure(server, bench.asked, args.gone, args.stopped, console)
         if args.pairs:
             results["overhead"] = bench_load_overhead.measure(args.pairs, children, console)
         if args.soak:
@@ -147,8 +148,7 @@ class Bench:
     server: Server
     clients: ProcessPoolExecutor
     processes: int
-    # of each robot, by name
-    cameras: tuple[str, ...]
+    asked: Asked
 
     def run(
         self, streams: int, seconds: float, slow: int = 0, look: Callable[[Sample], None] | None = None
@@ -159,9 +159,9 @@ class Bench:
         shares = [streams // self.processes + (n < streams % self.processes) for n in range(self.processes)]
         target = self.server.target
         working = [
-            self.clients.submit(run_streams, Streams(target, n, seconds, self.cameras)) for n in shares if n
+            self.clients.submit(run_streams, Streams(target, n, seconds, self.asked)) for n in shares if n
         ]
-        slowly = [self.clients.submit(read_slowly, target, slow, seconds, self.cameras)] if slow else []
+        slowly = [self.clients.submit(read_slowly, target, slow, seconds, self.asked)] if slow else []
         futures: list[Future[Any]] = [*working, *slowly]
         while not all(future.done() for future in futures):
             time.sleep(LOOK_S)

@@ -36,9 +36,23 @@ from emu_planner.wire.status import MAX_MESSAGE_BYTES, RETRY_AFTER_KEY
 
 # steps that a slow reader and a peer that goes ask for: their plans outlast the test where the planner obeys
 LONG = 1000
-# nano's
-CAMERAS = ("front", "side")
-_INSTRUCTION = "stack the red block on the blue block"
+INSTRUCTION = "stack the red block on the blue block"
+
+
+@dataclass(frozen=True)
+class Asked:
+    """What every robot asks for."""
+
+    # the sentence
+    task: str = INSTRUCTION
+    # of a robot, by the names that the checkpoint knows; size of their pictures, px
+    cameras: tuple[str, ...] = ("front", "side")
+    width: int = 640
+    height: int = 480
+
+    def view(self) -> Observation:
+        """What a robot sees."""
+        return robot_view(self.cameras, self.width, self.height)
 
 
 @dataclass(frozen=True)
@@ -50,10 +64,7 @@ class Streams:
     streams: int
     # begin no plan after this
     seconds: float
-    # of a robot, by the names that the checkpoint knows; size of their pictures, px
-    cameras: tuple[str, ...] = CAMERAS
-    width: int = 640
-    height: int = 480
+    asked: Asked = Asked()
 
 
 @dataclass
@@ -92,7 +103,7 @@ def robot_view(cameras: Sequence[str], width: int, height: int, seq: int = 1) ->
 def run_streams(streams: Streams) -> Counted:
     """Plan in every stream until the time is over."""
     counted = [Counted() for _ in range(streams.streams)]
-    frames = Still(robot_view(streams.cameras, streams.width, streams.height))
+    frames = Still(streams.asked.view())
     threads = [threading.Thread(target=_stream, args=(streams, frames, own)) for own in counted]
     for thread in threads:
         thread.start()
@@ -109,7 +120,7 @@ def _stream(streams: Streams, frames: Still, counted: Counted) -> None:
     with RemotePlanner(streams.target) as planner:
         while time.monotonic() < until_s:
             try:
-                _time_plan(planner, frames, counted)
+                _time_plan(planner, streams.asked.task, frames, counted)
             except PlanError as error:
                 if error.code is not ErrorCode.RESOURCE_EXHAUSTED:
                     counted.errors[error.code.value] += 1
@@ -121,10 +132,10 @@ def _stream(streams: Streams, frames: Still, counted: Counted) -> None:
                     time.sleep(min(retry_s, max(0.0, until_s - time.monotonic())))
 
 
-def _time_plan(planner: RemotePlanner, frames: Still, counted: Counted) -> None:
+def _time_plan(planner: RemotePlanner, task: str, frames: Still, counted: Counted) -> None:
     begun_s = last_s = time.monotonic()
     spoken = whole = False
-    for event in planner.plan(Task(_INSTRUCTION), frames):
+    for event in planner.plan(Task(task), frames):
         now_s = time.monotonic()
         if isinstance(event, TextDelta) and not spoken:
             spoken = True
@@ -140,10 +151,10 @@ class RawSession:
 
     Args:
         target: "host:port" of the service, on a plain link.
-        frames: what is sent for each credit.
+        asked: the task, of very many steps, and what is sent for the first credit.
     """
 
-    def __init__(self, target: str, frames: Observation) -> None:
+    def __init__(self, target: str, asked: Asked) -> None:
         # a connection of its own: what is not read holds up nobody else's window
         options = (
             ("grpc.use_local_subchannel_pool", 1),
@@ -151,8 +162,8 @@ class RawSession:
         )
         self._channel = grpc.insecure_channel(target, options=options)
         self._requests: queue.SimpleQueue[pb.PlanRequest | None] = queue.SimpleQueue()
-        self._seen = pb.PlanRequest(observation=codec.observation_to_proto(frames, ImageConfig()))
-        task = Task(_INSTRUCTION, Generation(max_subgoals=LONG))
+        self._seen = pb.PlanRequest(observation=codec.observation_to_proto(asked.view(), ImageConfig()))
+        task = Task(asked.task, Generation(max_subgoals=LONG))
         self._requests.put(pb.PlanRequest(open=codec.task_to_open(task, (), (), str(uuid.uuid4()))))
         stub = planner_pb2_grpc.PlannerServiceStub(self._channel)
         self._call: Any = stub.Plan(iter(self._requests.get, None), wait_for_ready=True)
@@ -181,7 +192,7 @@ class RawSession:
 
 def ask_retry_s(target: str) -> float | None:
     """What a full service suggests to wait, from the metadata of its refusal; None: it has room again."""
-    with RawSession(target, robot_view(CAMERAS, 16, 16)) as session:
+    with RawSession(target, Asked(width=16, height=16)) as session:
         try:
             next(session.read())
         except grpc.RpcError as error:
@@ -191,14 +202,12 @@ def ask_retry_s(target: str) -> float | None:
     return None
 
 
-def read_slowly(
-    target: str, readers: int, seconds: float, cameras: Sequence[str], pause_s: float = 0.5
-) -> int:
+def read_slowly(target: str, readers: int, seconds: float, asked: Asked, pause_s: float = 0.5) -> int:
     """Readers that take one response in `pause_s` of long plans; how many they took together."""
     ended = time.monotonic() + seconds
 
     def work(taken: list[int]) -> None:
-        with RawSession(target, robot_view(cameras, 640, 480)) as session, contextlib.suppress(grpc.RpcError):
+        with RawSession(target, asked) as session, contextlib.suppress(grpc.RpcError):
             for _ in session.read():
                 taken.append(1)
                 if time.monotonic() >= ended:
@@ -208,12 +217,12 @@ def read_slowly(
     return sum(_in_threads(work, readers))
 
 
-def hold_sessions(target: str, sessions: int, cameras: Sequence[str], words: Any) -> None:
+def hold_sessions(target: str, sessions: int, asked: Asked, words: Any) -> None:
     """Open sessions, say so when all of them plan, and never end: for a process that will be killed."""
     begun = threading.Semaphore(0)
 
     def work(_: list[int]) -> None:
-        session = RawSession(target, robot_view(cameras, 640, 480))
+        session = RawSession(target, asked)
         for kind in session.read():
             if kind == "plan_started":
                 begun.release()

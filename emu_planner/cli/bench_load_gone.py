@@ -11,7 +11,7 @@ from typing import Any
 
 from rich.console import Console
 
-from emu_planner.cli.bench_load_clients import hold_sessions
+from emu_planner.cli.bench_load_clients import Asked, hold_sessions
 from emu_planner.cli.bench_load_server import Server
 from emu_planner.cli.record import DemoError
 
@@ -20,9 +20,7 @@ _START_S = 60.0
 _PATIENCE_S = 60.0
 
 
-def measure(
-    server: Server, cameras: tuple[str, ...], killed: int, stopped: int, console: Console
-) -> dict[str, Any]:
+def measure(server: Server, asked: Asked, killed: int, stopped: int, console: Console) -> dict[str, Any]:
     """Seconds until the server has no session of them any more; None where it still had after a minute.
 
     Raises:
@@ -32,7 +30,7 @@ def measure(
     for name, count, number in (("killed", killed, signal.SIGKILL), ("stopped", stopped, signal.SIGSTOP)):
         if count:
             console.print(f"{count} peers {name} in a plan ...", highlight=False)
-            found[name] = {"sessions": count, "freed_s": _go(server, cameras, count, number)}
+            found[name] = {"sessions": count, "freed_s": _go(server, asked, count, number)}
     return found
 
 
@@ -45,11 +43,11 @@ def lines(found: dict[str, Any]) -> list[str]:
     ]
 
 
-def start_peers(server: Server, cameras: tuple[str, ...], sessions: int) -> Any:
+def start_peers(server: Server, asked: Asked, sessions: int) -> Any:
     """A process that holds so many sessions, planning. The caller ends it."""
     context = multiprocessing.get_context("spawn")
     words = context.Queue()
-    peers = context.Process(target=hold_sessions, args=(server.target, sessions, cameras, words), daemon=True)
+    peers = context.Process(target=hold_sessions, args=(server.target, sessions, asked, words), daemon=True)
     peers.start()
     try:
         words.get(timeout=_START_S)
@@ -59,9 +57,9 @@ def start_peers(server: Server, cameras: tuple[str, ...], sessions: int) -> Any:
     return peers
 
 
-def _go(server: Server, cameras: tuple[str, ...], sessions: int, number: signal.Signals) -> float | None:
+def _go(server: Server, asked: Asked, sessions: int, number: signal.Signals) -> float | None:
     before = server.sessions()
-    peers = start_peers(server, cameras, sessions)
+    peers = start_peers(server, asked, sessions)
     try:
         if server.sessions() - before < sessions:
             raise DemoError("the peers' sessions ended before they could go; nothing was measured")

@@ -14,6 +14,9 @@ from emu_planner.wire.client import RemotePlanner
 
 # between two looks at the process, s
 LOOK_S = 0.25
+# of glibc: what is freed goes back to the system at once, so that the memory of an idle server is what it
+# holds, and not what its heap keeps for later. It costs a model a fifth of its speed, so none is served so
+_PLAIN_HEAP = {"MALLOC_MMAP_THRESHOLD_": "131072", "MALLOC_ARENA_MAX": "2"}
 
 
 @dataclass(frozen=True)
@@ -41,6 +44,11 @@ class Served:
     # of the paced planner
     token_ms: float = 2.0
     steps: int = 3
+
+    @property
+    def environment(self) -> dict[str, str]:
+        """Variables of its process."""
+        return _PLAIN_HEAP if self.checkpoint is None else {}
 
     def words(self, port: int) -> tuple[str, ...]:
         """The module and its arguments."""

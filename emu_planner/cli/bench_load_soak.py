@@ -45,7 +45,7 @@ def run(soak: Soak, bench: "Bench", console: Console) -> dict[str, Any]:
     # half of the sessions at most: the killed peers plan, and streams must go on beside them
     gone = max(1, min(soak.max_sessions, soak.max_plans) // 4)
     while (left_s := until_s - time.monotonic()) > 0:
-        peers = start_peers(bench.server, bench.cameras, gone)
+        peers = start_peers(bench.server, bench.asked, gone)
         try:
             case = bench.run(soak.max_sessions + 2, min(ROUND_S, left_s), look=busy.append)
         finally:

@@ -5,7 +5,7 @@ import json
 import pytest
 
 from emu_planner.cli.bench_load import percentiles
-from emu_planner.cli.bench_load_clients import CAMERAS, RawSession, ask_retry_s, robot_view
+from emu_planner.cli.bench_load_clients import Asked, RawSession, ask_retry_s, robot_view
 from emu_planner.cli.bench_load_overhead import _split
 from emu_planner.cli.bench_load_server import Sample
 from emu_planner.cli.bench_load_soak import judge
@@ -54,13 +54,13 @@ def test_a_full_service_suggests_its_wait_and_one_with_room_none():
         assert ask_retry_s(target) is None
         while remote.server_info().active_sessions:
             pass  # the call that asked is being taken down
-        with RawSession(target, robot_view(("camera",), 16, 16)) as taken:
+        with RawSession(target, Asked(width=16, height=16)) as taken:
             assert next(taken.read()) == "opened"
             assert ask_retry_s(target) == 3.5
 
 
 def test_a_paced_plan_is_the_same_over_the_wire():
-    planner, frames = PacedPlanner(steps=2), Still(robot_view(CAMERAS, 64, 48))
+    planner, frames = PacedPlanner(steps=2), Still(Asked(width=64, height=48).view())
     direct = collect(TASK.instruction, planner.plan(TASK, frames))
     # its keyframes are of the pictures, which JPEG changes
     with running_service(lambda: planner) as target, RemotePlanner(target) as remote:
@@ -69,7 +69,7 @@ def test_a_paced_plan_is_the_same_over_the_wire():
     for report in (direct, over_wire):
         assert [step.subgoal for step in report.steps] == [direct.steps[0].subgoal] * 2
         assert [step.keyframe.rgb.shape for step in report.steps] == [(48, 128, 3)] * 2
-    assert direct.steps[1].keyframe == imagined(robot_view(CAMERAS, 64, 48), 1)
+    assert direct.steps[1].keyframe == imagined(Asked(width=64, height=48).view(), 1)
 
 
 def test_a_paced_plan_stops():
