@@ -43,8 +43,12 @@ def test_every_ros_parameter(reference):
         told = set(ROW.findall(part(page, f"## Node {node}")))
         assert set(content[f"/**/{node}"]["ros__parameters"]) <= told
     assert {f.name for f in fields(PlannerParams)} <= set(ROW.findall(part(page, "## Node planner")))
-    row = next(line for line in page.splitlines() if line.startswith("| `jpeg_quality`"))
-    assert [cell.strip() for cell in row.split("|")[2:4]] == ["`90`", "1 to 100"]
+    for row in (
+        "| `jpeg_quality` | `90` | 1 to 100 |",
+        "| `autostart` | `false` |",
+        "| `cameras` | `[front, side]` |",
+    ):
+        assert row in page
 
 
 def test_every_topic_that_the_node_publishes(reference):
@@ -67,7 +71,7 @@ def test_every_launch_argument(reference):
 def test_every_field_and_constant_of_every_ros_message(reference, path):
     # by regular expressions, where the page has ROS's own parser
     names = re.findall(r"^[A-Za-z][\w/\[\]]*\s+(\w+)", path.read_text(), re.MULTILINE)
-    told = ROW.findall(part(reference["messages.md"], f"## emu_planner_msgs/{path.parent.name}/{path.stem}"))
+    told = ROW.findall(part(reference["messages.md"], f"## {path.parent.name}/{path.stem}"))
     assert names
     assert sorted(names) == sorted(told)
 

@@ -77,10 +77,17 @@ def _parameters(node: Notebook) -> str:
     return table(
         ("parameter", "default", "range", "meaning"),
         (
-            (code(name), code(value), _range(descriptor), plain(descriptor.description))
+            (code(name), code(_yaml(value)), _range(descriptor), plain(descriptor.description))
             for name, (value, descriptor) in node.parameters.items()
         ),
     )
+
+
+def _yaml(value: Any) -> str:
+    """As one writes it in params.yaml."""
+    if isinstance(value, bool):
+        return str(value).lower()
+    return f"[{', '.join(map(_yaml, value))}]" if isinstance(value, list) else str(value)
 
 
 def _range(descriptor: ParameterDescriptor) -> str:

@@ -11,7 +11,9 @@ PACKAGE = "emu_planner_msgs"
 
 def page() -> str:
     """The whole page."""
-    parts = [f"# ROS messages\n\nThe package `{PACKAGE}` (`msgs/`), built by colcon.\n"]
+    parts = [
+        f"# ROS messages\n\nThe package `{PACKAGE}` (`msgs/`), built by colcon; headings leave its name out.\n"
+    ]
     for path in sorted((ROOT / "msgs" / "msg").glob("*.msg")):
         parts.append(_interface(path.stem, "msg", {"": parse_message_file(PACKAGE, str(path))}))
     for path in sorted((ROOT / "msgs" / "srv").glob("*.srv")):
@@ -25,7 +27,7 @@ def page() -> str:
 
 
 def _interface(name: str, kind: str, sections: dict[str, Any]) -> str:
-    text = f"## {PACKAGE}/{kind}/{name}\n"
+    text = f"## {kind}/{name}\n"
     for title, message in sections.items():
         about = _comment(message)
         text += (f"\n### {name}: {title}\n" if title else "") + (f"\n{about}\n" if about else "")
