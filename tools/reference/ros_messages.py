@@ -12,7 +12,7 @@ PACKAGE = "emu_planner_msgs"
 def page() -> str:
     """The whole page."""
     parts = [
-        f"# ROS messages\n\nThe package `{PACKAGE}` (`msgs/`), built by colcon; headings leave its name out.\n"
+        f"# ROS messages\n\nThe package `{PACKAGE}` (`msgs/`), built by colcon; headings leave it out.\n"
     ]
     for path in sorted((ROOT / "msgs" / "msg").glob("*.msg")):
         parts.append(_interface(path.stem, "msg", {"": parse_message_file(PACKAGE, str(path))}))
