@@ -215,7 +215,7 @@ def _show(results: dict[str, Any], console: Console) -> None:
     )
     table = Table(title=title, box=box.SIMPLE_HEAD, padding=(0, 0, 0, 1), show_edge=False)
     table.add_column("robots", no_wrap=True)
-    for name in ("plans/s", "subgoal", "step", "refused", "cores", "MB", "threads", "files"):
+    for name in ("plans/s", "subgoal", "step", "refused", "cores", "MB", "thr", "fds"):
         table.add_column(name, justify="right", no_wrap=True)
     for case in results["cases"][1:]:
         used, retry = case["server"], case["retry_s"]
@@ -233,7 +233,7 @@ def _show(results: dict[str, Any], console: Console) -> None:
     console.print(table)
     for line in (
         "subgoal: from the call to the first whole one; step: to each later one; ms: median / 99th percent",
-        "refused: told RESOURCE_EXHAUSTED (and to wait so long); cores to files: of the server",
+        "refused: told RESOURCE_EXHAUSTED (and to wait so long); of the server: CPU, memory, threads, files",
         *_error_lines(results["cases"]),
         *bench_load_gone.lines(results.get("gone", {})),
         *bench_load_overhead.lines(results.get("overhead", {})),
