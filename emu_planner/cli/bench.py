@@ -1,4 +1,4 @@
-"""`emu-planner bench sim|quick|compare|report|latency|engine|recorded`: measure. A composition root."""
+"""`emu-planner bench sim|quick|compare|report|latency|load|engine|recorded`: measure. A composition root."""
 
 import argparse
 from pathlib import Path
@@ -10,6 +10,7 @@ from emu_planner.cli import (
     bench_compare,
     bench_engine,
     bench_latency,
+    bench_load,
     bench_planners,
     bench_recorded,
     bench_tables,
@@ -31,6 +32,7 @@ _WHAT = {
     "report": "one HTML page of a run, and its rows",
     "latency": "times and memory of plans over a real service",
     "engine": "tokens a second of a model with random weights, beside what the device allows",
+    "load": "many clients on one service, to its limit and past it; with --soak, for long",
     "recorded": "a plan's keyframes beside a recording of what really happened",
 }
 _PLANNER = "nano, a checkpoint folder, a hub id, grpc://HOST:PORT, MODULE:CALLABLE, or a control"
@@ -46,6 +48,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     made["report"].add_argument("out", type=Path, help="folder of a run of `bench sim`")
     bench_latency.add_arguments(made["latency"])
     bench_engine.add_arguments(made["engine"])
+    bench_load.add_arguments(made["load"])
     bench_recorded.add_arguments(made["recorded"])
 
 
@@ -77,6 +80,8 @@ def run(args: argparse.Namespace) -> int:
                 return bench_latency.bench_latency(args, console)
             case "engine":
                 return bench_engine.run(args, console)
+            case "load":
+                return bench_load.bench_load(args, console)
             case "recorded":
                 return bench_recorded.run(args, console)
             case "compare":
