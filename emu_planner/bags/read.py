@@ -20,6 +20,7 @@ from emu_planner.bags.write import BagWriter, Definition
 
 _MAGIC = b"\x89MCAP0\r\n"
 _HEAD = struct.Struct("<BQ")  # a record's kind, and the length of what follows
+_CDR_HEAD = 4  # bytes before a serialised message that tell its byte order
 _END = 0x0F  # the record after the last message: what follows it is an index
 # end of the messages (no checksum), the footer (no index), the magic: a file without an index (MCAP 1)
 _TAIL = _HEAD.pack(_END, 4) + bytes(4) + _HEAD.pack(0x02, 20) + bytes(20) + _MAGIC
@@ -58,14 +59,29 @@ class Bag:
 
     def _decode(self, connection: Connection, data: bytes) -> Any:
         if connection.topic not in self._types:
-            # rosbags has no place for the types of services and actions, so all are messages to it
-            package, _, rest = connection.msgtype.partition("/")
-            name = f"{package}/msg/{rest.rpartition('/')[2]}"
-            store = get_typestore(Stores.EMPTY)
-            store.register(get_types_from_msg(connection.msgdef.data, name))
-            self._types[connection.topic] = store, name
+            self._types[connection.topic] = _types_of(connection.msgtype, connection.msgdef.data)
         store, name = self._types[connection.topic]
         return store.deserialize_cdr(data, name)
+
+
+def _types_of(kind: str, text: str) -> tuple[Any, str]:
+    """The types of a definition, and the name of the first among them."""
+    # rosbags has no place for the types of services and actions, so all are messages to it
+    package, _, rest = kind.partition("/")
+    name = f"{package}/msg/{rest.rpartition('/')[2]}"
+    store = get_typestore(Stores.EMPTY)
+    store.register(get_types_from_msg(text, name))
+    return store, name
+
+
+def without_padding(data: bytes, definition: Definition) -> bytes:
+    """A message that rclpy serialised: it leaves bytes behind it, which rosbags refuses to read."""
+    store, name = _types_of(definition.name, definition.text)
+    kind = store.get_msgdef(name)
+    is_little_endian = data[1] & 1
+    read = kind.deserialize_cdr_le if is_little_endian else kind.deserialize_cdr_be
+    _, length = read(data[_CDR_HEAD:], 0, kind.cls, store)
+    return data[: _CDR_HEAD + length]
 
 
 @contextlib.contextmanager
@@ -76,7 +92,7 @@ def open_bag(path: Path) -> Iterator[Bag]:
         BagError: there is none, or it was cut; says what to do.
     """
     file = _file_of(path)
-    if file.suffix == ".mcap" and whole_part(file) < file.stat().st_size:
+    if file.suffix == ".mcap" and cut_at(file) is not None:
         raise BagError(
             f"{path} was not closed, its recorder was killed; "
             f"`emu-planner bag mend {path}` writes what is whole of it into a new bag"
@@ -120,14 +136,14 @@ def mend(path: Path, out: Path) -> int:
     return count
 
 
-def whole_part(file: Path) -> int:
-    """How many bytes of an MCAP file are whole records of messages; its size when nothing is cut."""
+def cut_at(file: Path) -> int | None:
+    """How many bytes of an MCAP file are whole records of messages; None: it was closed."""
     size = file.stat().st_size
     with open(file, "rb") as stream:
         if stream.read(len(_MAGIC)) != _MAGIC:
             raise BagError(f"{file} is no MCAP file")
         if size > 2 * len(_MAGIC) and _ends_with_magic(stream, size):
-            return size
+            return None
         stream.seek(len(_MAGIC))
         whole = len(_MAGIC)
         while len(head := stream.read(_HEAD.size)) == _HEAD.size:
@@ -148,7 +164,7 @@ def _ends_with_magic(stream: BinaryIO, size: int) -> bool:
 def _copy_whole(file: Path, target: Any) -> None:
     with open(file, "rb") as source:
         shutil.copyfileobj(source, target)
-    if (whole := whole_part(file)) < file.stat().st_size:
+    if (whole := cut_at(file)) is not None:
         target.seek(whole)
         target.truncate()
         target.write(_TAIL)

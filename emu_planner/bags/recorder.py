@@ -27,6 +27,7 @@ from std_msgs.msg import Header
 from emu_planner.bags.definitions import define
 from emu_planner.bags.parameters import read_parameters
 from emu_planner.bags.pictures import PictureStream
+from emu_planner.bags.read import without_padding
 from emu_planner.bags.topics import (
     NODE,
     OBSERVED,
@@ -157,7 +158,8 @@ class Recorder:
             node=self._node.resolve_topic_name(NODE),
             new_parameters=[Parameter(name=n, value=v) for n, v in zip(names, values, strict=True)],
         )
-        self._write(parameters_topic(), serialize_message(event))
+        data = without_padding(serialize_message(event), define(ParameterEvent))
+        self._write(parameters_topic(), data)
         cameras = read_parameters(event).cameras
         for camera in cameras:
             self._listen_to(camera, self._config.memory_mb * 1_000_000 // len(cameras))

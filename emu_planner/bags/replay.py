@@ -5,7 +5,7 @@ differs does not make all later ones differ. Knows no bag.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -21,6 +21,7 @@ from emu_planner.plan import (
     Still,
     Stop,
 )
+from emu_planner.wire.images import ImageConfig, decode_image, encode_image
 
 
 @dataclass(frozen=True)
@@ -56,6 +57,14 @@ def replay(
         observation = Observation(tuple(frames[picture] for picture in call.pictures), number + 1)
         steps, finish = _plan(planner, call, observation)
         yield list(_compare(number, call, steps, finish))
+
+
+def as_sent(frame: Frame, images: ImageConfig) -> Frame:
+    """The picture as a service gets it: JPEG changes pixels, and a planner notices."""
+    height, width, _ = frame.rgb.shape
+    data = encode_image(frame.rgb, images.encoding, images.jpeg_quality)
+    rgb = decode_image(data, images.encoding, width, height, images.max_pixels)
+    return replace(frame, rgb=rgb)
 
 
 def _plan(planner: Planner, call: Call, observation: Observation) -> tuple[list[Step], FinishReason | None]:

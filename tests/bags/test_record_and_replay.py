@@ -1,0 +1,169 @@
+"""A recorded session holds what happened, and planned again it gives the same plan: real DDS, real gRPC."""
+
+import signal
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+pytest.importorskip("emu_planner_msgs")
+pytest.importorskip("rosbags", reason="see requirements/export.txt")
+
+from emu_planner_msgs.action import PlanTask
+from emu_planner_msgs.srv import ReportOutcome, ReviewSubgoal
+
+from emu_planner.bags.calls import calls_of
+from emu_planner.bags.read import BagError, mend, open_bag
+from emu_planner.bags.session import read_frames, read_session
+from emu_planner.goal.states import StepState
+from emu_planner.plan import FinishReason, Outcome
+from emu_planner.ros.convert import STEP_STATES
+from tests.bags.bagrig import command, only_bag, session_of, start_recorder
+from tests.ros.rig import LATCHED, OK, Rig, free_port, next_in, running_rig, stop_process
+
+pytestmark = pytest.mark.ros
+APPROVED, PENDING = STEP_STATES[StepState.APPROVED], STEP_STATES[StepState.PENDING_REVIEW]
+
+
+@pytest.fixture(scope="module")
+def recorded(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Path, Path, str]]:
+    """A whole bag, one whose recorder was killed, and the service that planned."""
+    folder, cut = tmp_path_factory.mktemp("bags"), tmp_path_factory.mktemp("cut")
+    with running_rig(71) as rig:
+        port = free_port()
+        rig.start_camera()
+        rig.start_service(port)
+        rig.start_node(server=f"127.0.0.1:{port}")
+        recorder = start_recorder(rig, folder)
+        killed = start_recorder(rig, cut, "--rate", "0")
+        assert rig.goal("stack the blocks", seed=5).result()[0] == OK
+        closed_loop_with_people(rig)
+        # a flush of the recorder that is killed
+        time.sleep(1.0)
+        stop_process(killed, signal.SIGKILL)
+        stop_process(recorder, signal.SIGINT)
+        assert recorder.returncode == 0
+        yield only_bag(folder), only_bag(cut), f"127.0.0.1:{port}"
+
+
+def closed_loop_with_people(rig: Rig) -> None:
+    """Step 0 is made again, then edited and done; step 1 is approved and fails; step 2 is skipped."""
+    active = rig.listen_active()
+    plans = rig.listen(type(rig.goal("look").result()[1].plan), "planner/plan", LATCHED)
+    run = rig.goal(
+        "tidy up the table", review_mode=PlanTask.Goal.REVIEW_EACH, closed_loop=True, max_subgoals=3
+    )
+
+    def to_review(index: int, epoch_above: int = 0):
+        plan = next_in(
+            plans,
+            lambda p: (
+                p.plan_id == run.plan_id
+                and any(s.index == index and s.state == PENDING and s.epoch > epoch_above for s in p.subgoals)
+            ),
+        )
+        return next(s for s in plan.subgoals if s.index == index)
+
+    def approved(index: int):
+        return next_in(active, lambda s: s.plan_id == run.plan_id and (s.index, s.state) == (index, APPROVED))
+
+    review, report = ReviewSubgoal.Request, ReportOutcome.Request
+    first = to_review(0)
+    assert rig.review(first, review.REGENERATE, reviewer="ann").success
+    again = to_review(0, first.epoch)
+    assert rig.review(again, review.EDIT, "lift the red cup", reviewer="ann").success
+    assert rig.report(approved(0), report.STARTED).success
+    assert rig.report(approved_now(rig, active, 0), report.SUCCEEDED, "done").success
+    assert rig.review(to_review(1), review.APPROVE, reviewer="bob").success
+    assert rig.report(approved(1), report.FAILED, "it slipped").success
+    assert rig.review(to_review(2), review.SKIP).success
+    assert run.result()[1].plan.finish_reason == "length"
+
+
+def approved_now(rig: Rig, active, index: int):
+    return next_in(active, lambda s: s.index == index and s.state == STEP_STATES[StepState.ACTIVE])
+
+
+def test_the_bag_tells_what_people_and_executors_did(recorded):
+    goal = session_of(recorded[0]).goals[-1]
+    assert goal.goal.instruction == "tidy up the table"
+    assert [(r.request.reviewer, r.request.decision, r.response.success) for r in goal.reviews] == [
+        ("ann", ReviewSubgoal.Request.REGENERATE, True),
+        ("ann", ReviewSubgoal.Request.EDIT, True),
+        ("bob", ReviewSubgoal.Request.APPROVE, True),
+        ("", ReviewSubgoal.Request.SKIP, True),
+    ]
+    assert [o.request.detail for o in goal.outcomes] == ["", "done", "it slipped"]
+    assert goal.result.plan.finish_reason == "length"
+
+
+def test_calls_hold_the_history_that_the_planner_was_given(recorded):
+    session = session_of(recorded[0])
+    first, again, second, third = calls_of(session, session.goals[-1])
+    assert first.history == again.history == ()
+    assert again.task.generation.seed == first.task.generation.seed + 1
+    assert [(p.step.subgoal, p.outcome, p.detail) for p in second.history] == [
+        ("lift the red cup", Outcome.SUCCEEDED, "done")
+    ]
+    assert second.history[0].step.keyframe == again.steps[0].keyframe
+    assert third.history[1].outcome is Outcome.FAILED
+    assert all(call.steps[0].keyframe is not None for call in (first, again, second, third))
+
+
+def test_pictures_that_plans_began_from_are_there_and_few_others(recorded):
+    with open_bag(recorded[0]) as bag:
+        session = read_session(bag)
+        params = session.parameters(0)
+        wanted = [p for goal in session.goals for call in calls_of(session, goal) for p in call.pictures]
+        frames = read_frames(bag, session, params, wanted)
+        pictures = sum(1 for _ in bag.messages(["/cam/image_raw"]))
+    assert set(frames) == set(wanted)
+    with open_bag_mended(recorded[1]) as all_of_them:
+        assert pictures < sum(1 for _ in all_of_them.messages(["/cam/image_raw"])) / 3
+
+
+def open_bag_mended(path: Path):
+    out = path.with_name("whole")
+    if not out.exists():
+        mend(path, out)
+    return open_bag(out)
+
+
+def test_an_open_loop_is_one_call(recorded):
+    session = session_of(recorded[0])
+    (call,) = calls_of(session, session.goals[0])
+    assert (len(call.steps), call.finish, call.task.generation.seed) == (3, FinishReason.STOP, 5)
+
+
+def test_replayed_by_the_service_every_plan_is_the_same(recorded):
+    done = command("replay", str(recorded[0]), "--server", recorded[2])
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert done.stdout.count("the same") == 3, done.stdout
+    assert "4 steps in 4 calls, 'tidy up the table'" in done.stdout
+
+
+def test_a_killed_recorder_leaves_all_but_its_last_chunk(recorded):
+    cut = recorded[1]
+    assert not (cut / "metadata.yaml").exists()
+    with pytest.raises(BagError, match="bag mend"), open_bag(cut):
+        pass
+    with open_bag_mended(cut) as bag:
+        session = read_session(bag)
+    whole = session_of(recorded[0])
+    assert [g.plan_id for g in session.goals] == [g.plan_id for g in whole.goals]
+    assert len(session.goals[-1].reviews) == 4
+    done = command("replay", str(cut.with_name("whole")), "--server", recorded[2])
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+def test_show_tells_the_session_line_by_line(recorded):
+    shown = command("show", str(recorded[0])).stdout
+    for words in (
+        "stack the blocks",
+        "0: regenerate, by ann",
+        "1: failed it slipped",
+        "2: skip, by somebody",
+    ):
+        assert words in shown
+    assert "length" in shown
