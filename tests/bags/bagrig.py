@@ -32,12 +32,12 @@ def session_of(path: Path) -> Session:
         return read_session(bag)
 
 
-def command(*arguments: str, **environment: str) -> "subprocess.CompletedProcess[str]":
+def command(*arguments: str) -> "subprocess.CompletedProcess[str]":
     """`emu-planner bag ...`"""
     return subprocess.run(
         [sys.executable, "-m", "emu_planner.cli.main", "bag", *arguments],
         cwd=ROOT,
-        env={**os.environ, "PYTHONPATH": str(ROOT), **environment},
+        env={**os.environ, "PYTHONPATH": f"{ROOT}{os.pathsep}{os.environ.get('PYTHONPATH', '')}"},
         capture_output=True,
         text=True,
         check=False,
