@@ -9,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from mcap.reader import make_reader
 
 pytest.importorskip("emu_planner_msgs")
 pytest.importorskip("rosbags", reason="see requirements/export.txt")
@@ -229,3 +230,23 @@ def test_without_rerun_the_remedy_is_named(recorded, monkeypatch):
     monkeypatch.setitem(sys.modules, "rerun", None)
     with open_bag(recorded[0]) as bag, pytest.raises(ValueError, match="pip install rerun-sdk"):
         view(bag, read_session(bag), "x.rrd")
+
+
+def test_another_library_reads_the_file_with_its_definitions(recorded):
+    (file,) = recorded[0].glob("*.mcap")
+    with open(file, "rb") as stream:
+        reader = make_reader(stream)
+        summary = reader.get_summary()
+        count = sum(1 for _ in reader.iter_messages())
+    assert summary.statistics.message_count == count
+    assert reader.get_header().profile == "ros2"
+    schemas = {schema.name: schema for schema in summary.schemas.values()}
+    assert {schema.encoding for schema in schemas.values()} == {"ros2msg"}
+    # constants, so that a viewer shows a state by its name, and the types that it is made of
+    plan = schemas["emu_planner_msgs/msg/Plan"].data.decode()
+    assert "uint8 STATE_COMPLETE=2" in plan
+    assert "MSG: emu_planner_msgs/Subgoal\n" in plan
+    latched = [
+        c.metadata["offered_qos_profiles"] for c in summary.channels.values() if c.topic == "/planner/plan"
+    ]
+    assert "transient_local" in latched[0]
