@@ -44,7 +44,7 @@ APPROVED, PENDING = STEP_STATES[StepState.APPROVED], STEP_STATES[StepState.PENDI
 def recorded(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Path, Path, str, dict[str, str]]]:
     """A whole bag, one whose recorder was killed, the service that planned, and what the node offered."""
     folder, cut = tmp_path_factory.mktemp("bags"), tmp_path_factory.mktemp("cut")
-    with running_rig(71) as rig:
+    with running_rig(89) as rig:
         port = free_port()
         rig.start_camera()
         rig.start_service(port)
@@ -236,10 +236,10 @@ def test_another_library_reads_the_file_with_its_definitions(recorded):
     (file,) = recorded[0].glob("*.mcap")
     with open(file, "rb") as stream:
         reader = make_reader(stream)
-        summary = reader.get_summary()
+        profile, summary = reader.get_header().profile, reader.get_summary()
         count = sum(1 for _ in reader.iter_messages())
     assert summary.statistics.message_count == count
-    assert reader.get_header().profile == "ros2"
+    assert profile == "ros2"
     schemas = {schema.name: schema for schema in summary.schemas.values()}
     assert {schema.encoding for schema in schemas.values()} == {"ros2msg"}
     # constants, so that a viewer shows a state by its name, and the types that it is made of
