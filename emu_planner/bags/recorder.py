@@ -8,7 +8,7 @@ may wait in the subscriptions, by `memory_mb` of pictures, and by one chunk of t
 import struct
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -39,6 +39,7 @@ from emu_planner.bags.topics import (
 )
 from emu_planner.bags.write import BagWriter, new_folder
 from emu_planner.ros.convert import time_to_s
+from emu_planner.ros.outputs import ALL
 from emu_planner.ros.params import CameraParams
 
 # how often the file is brought up to date, and the planner node is looked for, s
@@ -84,6 +85,8 @@ class Recorder:
         self._cameras: dict[str, Topic] = {}
         self._streams: dict[str, PictureStream] = {}  # by topic
         self._known: set[str] = set()
+        # topics of cameras that nobody publishes yet
+        self._expected: list[tuple[Topic, Callable[[bytes], None]]] = []
         for topic in planner_topics():
             take = self._take_observed if topic.name == f"{NODE}/{OBSERVED}" else self._write
             # a planner node that came may have other parameters than the one before
@@ -116,6 +119,19 @@ class Recorder:
             self._known.add(topic.name)
             self._node.create_subscription(topic.kind, topic.name, take, topic.asked, raw=True, **options)
 
+    def _join(self, topic: Topic, take: Callable[[bytes], None]) -> bool:
+        """Listen to a camera as its driver offers it; False: there is no driver yet.
+
+        Reliably where that is offered: of large pictures many are lost otherwise, and those that the
+        planner node got and the recorder did not would be missed in a replay.
+        """
+        drivers = self._node.get_publishers_info_by_topic(self._node.resolve_topic_name(topic.name))
+        if not drivers:
+            return False
+        is_reliable = all(d.qos_profile.reliability == ReliabilityPolicy.RELIABLE for d in drivers)
+        self._listen(replace(topic, offered=ALL) if is_reliable else topic, take)
+        return True
+
     def _matched(self, change: Any) -> None:
         self._asks |= change.current_count_change > 0
 
@@ -142,6 +158,7 @@ class Recorder:
 
     def _beat(self) -> None:
         self._bag.flush()
+        self._expected = [(topic, take) for topic, take in self._expected if not self._join(topic, take)]
         if self._asks and self._list.service_is_ready() and self._get.service_is_ready():
             self._asks = False
             self._list.call_async(ListParameters.Request()).add_done_callback(self._take_names)
@@ -169,8 +186,10 @@ class Recorder:
         self._cameras[camera.name] = pictures
         if pictures.name not in self._streams:
             self._streams[pictures.name] = PictureStream(self._config.rate_hz, share_bytes)
-        self._listen(pictures, partial(self._take_picture, pictures))
-        self._listen(info, partial(self._write, info))
+        self._expected += [
+            (pictures, partial(self._take_picture, pictures)),
+            (info, partial(self._write, info)),
+        ]
 
 
 def to_qos(profile: QoSProfile) -> Qos:
