@@ -19,6 +19,7 @@ COMMANDS = {
     "generate": "pictures and stories of words and pictures, from prompts",
     "view": "show stories: numbered files, a page, a video",
     "console": "the operator's page: watch a robot, say what it shall do, review its plan step by step",
+    "bag": "record a planning session as a rosbag2 file; replay it, show it",
     "data": "write training episodes from the simulator, export and check them",
 }
 
