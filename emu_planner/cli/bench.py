@@ -1,4 +1,4 @@
-"""`emu-planner bench sim|quick|compare|report|latency|recorded`: measure plans. A composition root."""
+"""`emu-planner bench WHAT`: measure plans, see _WHAT. A composition root."""
 
 import argparse
 from pathlib import Path
@@ -6,7 +6,14 @@ from pathlib import Path
 from rich.console import Console
 from rich.progress import Progress
 
-from emu_planner.cli import bench_compare, bench_latency, bench_planners, bench_recorded, bench_tables
+from emu_planner.cli import (
+    bench_compare,
+    bench_latency,
+    bench_planners,
+    bench_progress,
+    bench_recorded,
+    bench_tables,
+)
 from emu_planner.cli.arguments import positive
 from emu_planner.cli.record import DemoError
 from emu_planner.plan import PlanError
@@ -24,6 +31,7 @@ _WHAT = {
     "report": "one HTML page of a run, and its rows",
     "latency": "times and memory of plans over a real service",
     "recorded": "a plan's keyframes beside a recording of what really happened",
+    "progress": "how often a live picture is judged wrongly against a keyframe",
 }
 _PLANNER = "nano, a checkpoint folder, a hub id, grpc://HOST:PORT, MODULE:CALLABLE, or a control"
 
@@ -38,6 +46,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     made["report"].add_argument("out", type=Path, help="folder of a run of `bench sim`")
     bench_latency.add_arguments(made["latency"])
     bench_recorded.add_arguments(made["recorded"])
+    bench_progress.add_arguments(made["progress"])
 
 
 def _add_run_arguments(parser: argparse.ArgumentParser, name: str) -> None:
@@ -68,6 +77,8 @@ def run(args: argparse.Namespace) -> int:
                 return bench_latency.bench_latency(args, console)
             case "recorded":
                 return bench_recorded.run(args, console)
+            case "progress":
+                return bench_progress.run(args, console)
             case "compare":
                 return bench_compare.run(args, console)
             case "report":
