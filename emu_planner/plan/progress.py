@@ -86,7 +86,7 @@ def compare(
 def _exposed_like(start: NDArray[np.uint8], picture: NDArray[np.uint8]) -> NDArray[np.uint8]:
     """The picture with the start's brightness: most of it shows the same things."""
     gain = max(float(np.median(start)), 1.0) / max(float(np.median(picture)), 1.0)
-    return np.clip(np.rint(picture * gain), 0, 255).astype(np.uint8)
+    return np.asarray(np.clip(np.rint(picture * gain), 0, 255), np.uint8)
 
 
 def _distance(a: NDArray[np.uint8], b: NDArray[np.uint8]) -> NDArray[np.int16]:
