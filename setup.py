@@ -53,6 +53,7 @@ setup(
             # what `ros2 run emu_planner` and the launch files start
             "plan_service = emu_planner.cli.serve:main",
             "planner_node = emu_planner.ros.planner_node:main",
+            "execute_by_hand = emu_planner.executor.by_hand:main",
             "sim_node = sim.ros_node:main",
         ],
     },

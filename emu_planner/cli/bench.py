@@ -1,4 +1,4 @@
-"""`emu-planner bench sim|quick|compare|report|latency|load|engine|recorded`: measure. A composition root."""
+"""`emu-planner bench WHAT`: measure plans, see _WHAT. A composition root."""
 
 import argparse
 from pathlib import Path
@@ -12,6 +12,7 @@ from emu_planner.cli import (
     bench_latency,
     bench_load,
     bench_planners,
+    bench_progress,
     bench_recorded,
     bench_tables,
 )
@@ -34,6 +35,7 @@ _WHAT = {
     "engine": "tokens a second of a model with random weights, beside what the device allows",
     "load": "many clients on one service, to its limit and past it; with --soak, for long",
     "recorded": "a plan's keyframes beside a recording of what really happened",
+    "progress": "how often a live picture is judged wrongly against a keyframe",
 }
 _PLANNER = "nano, a checkpoint folder, a hub id, grpc://HOST:PORT, MODULE:CALLABLE, or a control"
 
@@ -50,6 +52,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     bench_engine.add_arguments(made["engine"])
     bench_load.add_arguments(made["load"])
     bench_recorded.add_arguments(made["recorded"])
+    bench_progress.add_arguments(made["progress"])
 
 
 def _add_run_arguments(parser: argparse.ArgumentParser, name: str) -> None:
@@ -84,6 +87,8 @@ def run(args: argparse.Namespace) -> int:
                 return bench_load.bench_load(args, console)
             case "recorded":
                 return bench_recorded.run(args, console)
+            case "progress":
+                return bench_progress.run(args, console)
             case "compare":
                 return bench_compare.run(args, console)
             case "report":
