@@ -50,7 +50,12 @@ def _add_run_arguments(parser: argparse.ArgumentParser, name: str) -> None:
     )
     parser.add_argument("--controls", default=controls, help="comma-separated (default: %(default)s)")
     parser.add_argument("--scenes", type=positive, help="only the suite's first N scenes")
-    parser.add_argument("--workers", type=positive, help="processes (1; for a control one a core)")
+    parser.add_argument(
+        "--workers", type=positive, help="processes (1, Ray: one a machine; for a control one a core)"
+    )
+    parser.add_argument(
+        "--ray", metavar="ADDRESS", help="work on a Ray cluster: HOST:PORT, auto, or local for one here"
+    )
     parser.add_argument(
         "--plan-limit", type=float, default=Limits().plan_s, help="s for a plan (%(default)g)"
     )
@@ -104,7 +109,8 @@ def bench_sim(args: argparse.Namespace, console: Console) -> int:
     )
     with Progress(console=console) as progress:
         bar = progress.add_task(f"{suite.name}, {len(suite.scenes)} scenes, {planner.name}", total=None)
-        for done, total in evaluate(setup, workers=args.workers or planner.workers):
+        workers = args.workers or (planner.workers if args.ray is None else None)
+        for done, total in evaluate(setup, workers=workers, ray=args.ray):
             progress.update(bar, completed=done, total=total)
     bench_tables.show(setup.out / "results.json", console)
     page = report.write(setup.out)
