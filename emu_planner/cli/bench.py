@@ -10,7 +10,7 @@ from emu_planner.cli import bench_compare, bench_latency, bench_planners, bench_
 from emu_planner.cli.arguments import positive
 from emu_planner.cli.record import DemoError
 from emu_planner.plan import PlanError
-from sim.bench import report
+from sim.bench import report, scene_bag
 from sim.bench.controls import CONTROLS, SHORT
 from sim.bench.evaluate import Setup, evaluate
 from sim.bench.runner import WorkerError
@@ -36,6 +36,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         _add_run_arguments(made[name], name)
     bench_compare.add_arguments(made["compare"])
     made["report"].add_argument("out", type=Path, help="folder of a run of `bench sim`")
+    made["report"].add_argument(
+        "--mcap", metavar="SCENE", action="append", default=[],
+        help="write a bag of this scene too, FAMILY/SEED/ROBOT; may be given again",
+    )  # fmt: skip
     bench_latency.add_arguments(made["latency"])
     bench_recorded.add_arguments(made["recorded"])
 
@@ -77,6 +81,9 @@ def run(args: argparse.Namespace) -> int:
                 return bench_compare.run(args, console)
             case "report":
                 console.print(f"page: {report.write(args.out)}", soft_wrap=True, markup=False)
+                for scene in args.mcap:
+                    bag = scene_bag.write(args.out, scene)
+                    console.print(f"bag: {bag}", soft_wrap=True, markup=False)
                 return 0
             case _:
                 return bench_sim(args, console)
