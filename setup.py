@@ -42,6 +42,7 @@ setup(
         "console": read_requirements("console"),
         "export": read_requirements("export"),
         "model": read_requirements("model"),
+        "ray": read_requirements("ray"),
         "sim": read_requirements("sim"),
         "test": ["pytest", "pytest-timeout", "hypothesis"],
         "wire": read_requirements("base"),

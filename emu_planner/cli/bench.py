@@ -19,7 +19,7 @@ from emu_planner.cli import (
 from emu_planner.cli.arguments import positive
 from emu_planner.cli.record import DemoError
 from emu_planner.plan import PlanError
-from sim.bench import report
+from sim.bench import report, scene_bag
 from sim.bench.controls import CONTROLS, SHORT
 from sim.bench.evaluate import Setup, evaluate
 from sim.bench.runner import WorkerError
@@ -48,6 +48,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         _add_run_arguments(made[name], name)
     bench_compare.add_arguments(made["compare"])
     made["report"].add_argument("out", type=Path, help="folder of a run of `bench sim`")
+    made["report"].add_argument(
+        "--mcap", metavar="SCENE", action="append", default=[],
+        help="write a bag of this scene too, FAMILY/SEED/ROBOT; may be given again",
+    )  # fmt: skip
     bench_latency.add_arguments(made["latency"])
     bench_engine.add_arguments(made["engine"])
     bench_load.add_arguments(made["load"])
@@ -65,7 +69,12 @@ def _add_run_arguments(parser: argparse.ArgumentParser, name: str) -> None:
     )
     parser.add_argument("--controls", default=controls, help="comma-separated (default: %(default)s)")
     parser.add_argument("--scenes", type=positive, help="only the suite's first N scenes")
-    parser.add_argument("--workers", type=positive, help="processes (1; for a control one a core)")
+    parser.add_argument(
+        "--workers", type=positive, help="processes (1, Ray: one a machine; for a control one a core)"
+    )
+    parser.add_argument(
+        "--ray", metavar="ADDRESS", help="work on a Ray cluster: HOST:PORT, auto, or local for one here"
+    )
     parser.add_argument(
         "--plan-limit", type=float, default=Limits().plan_s, help="s for a plan (%(default)g)"
     )
@@ -93,6 +102,9 @@ def run(args: argparse.Namespace) -> int:
                 return bench_compare.run(args, console)
             case "report":
                 console.print(f"page: {report.write(args.out)}", soft_wrap=True, markup=False)
+                for scene in args.mcap:
+                    bag = scene_bag.write(args.out, scene)
+                    console.print(f"bag: {bag}", soft_wrap=True, markup=False)
                 return 0
             case _:
                 return bench_sim(args, console)
@@ -125,7 +137,8 @@ def bench_sim(args: argparse.Namespace, console: Console) -> int:
     )
     with Progress(console=console) as progress:
         bar = progress.add_task(f"{suite.name}, {len(suite.scenes)} scenes, {planner.name}", total=None)
-        for done, total in evaluate(setup, workers=args.workers or planner.workers):
+        workers = args.workers or (planner.workers if args.ray is None else None)
+        for done, total in evaluate(setup, workers=workers, ray=args.ray):
             progress.update(bar, completed=done, total=total)
     bench_tables.show(setup.out / "results.json", console)
     page = report.write(setup.out)
