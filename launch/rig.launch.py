@@ -28,6 +28,7 @@ OF_PLANNER = (
     "camera_frozen_after",
     "start_service",
     "checkpoint",
+    "record",
 )
 
 
@@ -88,6 +89,11 @@ def arguments() -> list[DeclareLaunchArgument]:
             default_value="nano",
             description="What the service plans with, if it is started here: nano, a checkpoint's folder, "
             "or its name on the hub",
+        ),
+        DeclareLaunchArgument(
+            "record",
+            default_value="",
+            description="Folder below which the session is recorded as a rosbag2 file; empty: it is not",
         ),
         DeclareLaunchArgument(
             "front_topic",
