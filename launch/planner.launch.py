@@ -9,7 +9,7 @@ from launch.actions import DeclareLaunchArgument, EmitEvent, ExecuteProcess, Reg
 from launch.conditions import IfCondition
 from launch.events import matches_action
 from launch.substitutions import LaunchConfiguration, PathJoinSubstitution, PythonExpression
-from launch_ros.actions import LifecycleNode
+from launch_ros.actions import LifecycleNode, Node
 from launch_ros.event_handlers import OnStateTransition
 from launch_ros.events.lifecycle import ChangeState
 from launch_ros.parameter_descriptions import ParameterFile, ParameterValue
@@ -102,21 +102,18 @@ def plan_service() -> ExecuteProcess:
     )
 
 
-def recorder() -> ExecuteProcess:
-    """What records the session; SIGINT, which ends a launch, closes its bag."""
+def recorder() -> Node:
+    """What records the session; SIGINT, which ends a launch, closes its bag.
+
+    It is given as a Node so that cameras' topics that are remapped around this file are its own too.
+    """
     folder = LaunchConfiguration("record")
-    return ExecuteProcess(
-        cmd=[
-            ExecutableInPackage(package=PACKAGE, executable="emu-planner"),
-            "bag",
-            "record",
-            folder,
-            "--namespace",
-            ["/", LaunchConfiguration("namespace")],
-        ],
-        name="recorder",
+    return Node(
+        package=PACKAGE,
+        executable="emu-planner",
         output="screen",
         condition=IfCondition(PythonExpression(["'", folder, "' != ''"])),
+        arguments=["bag", "record", folder, "--namespace", ["/", LaunchConfiguration("namespace")]],
     )
 
 
