@@ -20,7 +20,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--steps", type=positive, default=64, help="tokens timed one by one (%(default)s)")
     parser.add_argument("--device", help="default: cuda where torch finds it, else cpu")
     parser.add_argument("--dtype", choices=("bfloat16", "float32"), default="bfloat16", help="%(default)s")
-    parser.add_argument("--no-transformers", action="store_true", help="without the loop to compare with")
+    parser.add_argument(
+        "--no-transformers", action="store_true", help="no plain loop to compare with, if installed"
+    )
     parser.add_argument("--attention", choices=("split", "model"), default="split", help="%(default)s")
     parser.add_argument("--profile", action="store_true", help="where a token's time goes, by kernel")
     parser.add_argument("--json", type=Path, help="write the figures there")

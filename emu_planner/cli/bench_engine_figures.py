@@ -6,6 +6,7 @@ times and bytes do. Every ratio is of figures of the same run.
 
 import argparse
 import gc
+import importlib.util
 import itertools
 import json
 import resource
@@ -127,7 +128,7 @@ def run(args: argparse.Namespace, console: Console) -> int:
                 figures[f"tokens/s, {count} sessions"] = _many(bench, count, args.steps)
             except ValueError as error:  # no room
                 figures[f"tokens/s, {count} sessions"] = str(error)
-    if not args.no_transformers:
+    if not args.no_transformers and importlib.util.find_spec("transformers"):
         figures["transformers, ms/token"] = 1e3 * transformers_seconds(bench, args.steps)
         figures["times transformers"] = figures["transformers, ms/token"] / figures["ms/token"]
     figures["peak memory, GB"] = _peak(device)
