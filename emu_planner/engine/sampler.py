@@ -59,8 +59,16 @@ class Sampler:
         """The chance [V] that the next choice among as many ids takes; None: it takes none."""
         if sampling.temperature == 0 or sampling.top_k == 1:
             return None
-        noise = torch.empty_like(like).exponential_(generator=self._generator)
-        return noise.clamp_(min=_LEAST).log_()
+        return self.waits(like).log_()
+
+    def waits(self, like: Tensor) -> Tensor:
+        """Exponential variates of the shape [...] of `like`, float32, mean 1, never 0."""
+        return torch.empty_like(like).exponential_(generator=self._generator).clamp_(min=_LEAST)
+
+    def any_of(self, ids: int, count: int) -> Tensor:
+        """`count` numbers below `ids`, each as likely as any other, [count]."""
+        device = self._generator.device
+        return torch.randint(ids, (count,), generator=self._generator, device=device)
 
 
 def choose(logits: Tensor, sampling: Sampling, noise: Tensor | None) -> Tensor:
