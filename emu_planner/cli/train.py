@@ -21,12 +21,12 @@ from emu_planner.model.checkpoint import (
     resolve,
     save_transformer,
     save_vision_tokenizer,
-    tokenizer_files,
 )
 from emu_planner.model.ibq import VisionTokenizer
 from emu_planner.model.metric_path import MetricPath, PathConfig
 from emu_planner.model.text import TextTokenizer, train_bpe, write_folder
 from emu_planner.model.transformer import Transformer, TransformerConfig
+from emu_planner.model.vocabulary import tokenizer_files
 from emu_planner.training.dida import CopyNoise, with_copies
 from emu_planner.training.episodes import SampleConfig, encode_frames, endless_samples, make_sample
 from emu_planner.training.language import LanguageTraining, train_language

@@ -84,7 +84,7 @@ class PlannerConfig:
         Args:
             codes: the vectors [V, D] of the vision tokenizer's codes.
         """
-        if self.decoder == "dida":
+        if self.dida is not None and self.decoder == "dida":
             return functools.partial(dida.generate, config=self.dida, codes=codes)
         if self.decoder == "jacobi":
             return functools.partial(jacobi.generate, config=self.jacobi)
@@ -111,8 +111,8 @@ class PlannerConfig:
             if "jacobi" in values:
                 values["jacobi"] = JacobiConfig(**values["jacobi"])
             if values.get("dida") is not None:
-                path = PathConfig(**values["dida"].pop("path", {}))
-                values["dida"] = DidaConfig(**values["dida"], path=path)
+                noise = PathConfig(**values["dida"].pop("path", {}))
+                values["dida"] = DidaConfig(**values["dida"], path=noise)
             if "views" in values:
                 values["views"] = tuple(values["views"])
             return cls(**values)

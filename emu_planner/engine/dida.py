@@ -96,12 +96,12 @@ class _ImageStep:
         config, choice = self._config, grammar.choice()
         if self._done == 0:
             self._open(grammar, sampler, pending[-1], branches.device)
-        times = [config.path.time(step / config.steps) for step in (self._done, self._done + 1)]
-        guided = branches.guided and float(times[0]) < config.guided_until
+        begin, end = (config.path.time(step / config.steps) for step in (self._done, self._done + 1))
+        guided = branches.guided and float(begin) < config.guided_until
         # what stands before the block is kept: it is read once, by all rows
         hidden = branches.look_at_block(pending[:-1], self._block, guided=guided)
         # as everywhere in a sequence, a code is told by the token before it
-        codes = self._move(branches, choice, sampler, decoding, hidden[:, self._places - 1], times)
+        codes = self._move(branches, choice, sampler, decoding, hidden[:, self._places - 1], begin, end)
         self._block[self._places] = codes + choice.first
         self._done += 1
         if self._done < config.steps:
@@ -133,7 +133,8 @@ class _ImageStep:
         sampler: Sampler,
         decoding: Decoding,
         hidden: Tensor,
-        times: list[Tensor],
+        begin: Tensor,
+        end: Tensor,
     ) -> Tensor:
         """The codes [n] after this pass, whose hidden states before each are [rows, n, width]."""
         present, path = self._block[self._places] - choice.first, self._path
@@ -144,6 +145,6 @@ class _ImageStep:
             scores = guide(logits, *scales) if len(logits) > 1 else logits[0]
             targets = choose(scores, decoding.image, sampler.noise(scores, decoding.image))
             if self._done + 1 < self._config.steps:
-                targets = path.jump(codes, targets, *times, sampler.waits(scores))
+                targets = path.jump(codes, targets, begin, end, sampler.waits(scores))
             parts.append(targets)
         return torch.cat(parts)

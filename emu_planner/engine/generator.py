@@ -74,7 +74,9 @@ class Generator:
         check_parts(model, vision, tokenizer)
         self.tokenizer, self.settings = tokenizer, settings
         self._model, self._vision = model, vision
-        self._decode: Callable[..., Iterator[Token | Draft]] = decode if scheduler is None else scheduler.generate
+        self._decode: Callable[..., Iterator[Token | Draft]] = (
+            decode if scheduler is None else scheduler.generate
+        )
         self._rows_of: Callable[..., Branches | SharedRows] = (
             functools.partial(Branches, model) if scheduler is None else scheduler.branches
         )

@@ -34,9 +34,8 @@ def with_copies(
     rng = np.random.default_rng(seed)
     for sample in samples:
         spans = answer_pictures(sample, vocabulary)
-        order = rng.permutation(len(spans)) if spans else []
         room, chosen = context - len(sample.ids), []
-        for begin, end in (spans[index] for index in order):
+        for begin, end in (spans[index] for index in rng.permutation(len(spans))):
             if end - begin <= room:
                 chosen.append((begin, end))
                 room -= end - begin
@@ -82,9 +81,7 @@ class CopyNoise:
     def __init__(self, path: MetricPath, first_visual: int) -> None:
         self._path, self._first = path, first_visual
 
-    def __call__(
-        self, ids: Tensor, documents: Tensor, blocks: Tensor, generator: torch.Generator
-    ) -> Tensor:
+    def __call__(self, ids: Tensor, documents: Tensor, blocks: Tensor, generator: torch.Generator) -> Tensor:
         """See language.Noise; each copy has one time for all its codes."""
         begins = torch.ones_like(blocks, dtype=torch.bool)
         begins[:, 1:] = (blocks[:, 1:] != blocks[:, :-1]) | (documents[:, 1:] != documents[:, :-1])

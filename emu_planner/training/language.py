@@ -25,7 +25,6 @@ from emu_planner.training.packing import PackedBatch, Sample, pack
 from emu_planner.training.resume import load_state, save_state
 from emu_planner.training.schedule import Schedule
 
-
 # From ids, documents and blocks [rows, context] and a source of chance: the ids that the model reads.
 Noise = Callable[[Tensor, Tensor, Tensor, torch.Generator], Tensor]
 # Chance in measurements on held-out samples: always the same, and none that a step of a run has.
@@ -115,8 +114,8 @@ class _Trainer:
         self.step = 0
         on_gpu = device.type == "cuda"
         self.loss = torch.compile(self.weighted_loss) if on_gpu else self.weighted_loss
-        make_mask = block_mask if on_gpu else dense_mask
-        self.make_mask = torch.compile(make_mask) if on_gpu else make_mask
+        self.make_mask: Callable[..., Tensor | BlockMask]
+        self.make_mask = torch.compile(block_mask) if on_gpu else dense_mask
 
     def run(self, batches: Iterator[PackedBatch], checks: list[PackedBatch]) -> None:
         """Train to the end of the schedule."""
@@ -203,9 +202,7 @@ class _Trainer:
         found = [self.forward(batch, _CHECK_DRAW + index) for index, batch in enumerate(checks)]
         rows = [[float(value.detach()) for value in (loss, *means)] for loss, means in found]
         names = ("held_out", *(f"held_out_{group}" for group in self.groups))
-        return {
-            name: sum(row[index] for row in rows) / max(1, len(rows)) for index, name in enumerate(names)
-        }
+        return {name: sum(row[index] for row in rows) / max(1, len(rows)) for index, name in enumerate(names)}
 
     def save(self) -> None:
         """Write the run's state and a checkpoint."""

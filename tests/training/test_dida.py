@@ -32,7 +32,9 @@ def ask(seen: np.ndarray, word: str) -> list[int]:
 
 
 def answer_of(seen: np.ndarray, word: str) -> np.ndarray:
-    """The toy's world: c copies the picture, m mirrors its codes."""
+    """The toy's world: c copies the picture, m mirrors its codes; p is plain, of whatever code."""
+    if word == "p":
+        return np.full(SIZE, seen.sum() % V.codes)
     return seen if word == "c" else V.codes - 1 - seen
 
 
@@ -52,7 +54,7 @@ def picture(rng: np.random.Generator) -> np.ndarray:
 def endless() -> Iterator[Sample]:
     rng = np.random.default_rng(0)
     while True:
-        yield sample_of(picture(rng), str(rng.choice(["c", "m"])))
+        yield sample_of(picture(rng), str(rng.choice(["c", "m", "p"])))
 
 
 def small_batch(*, context: int = 128) -> PackedBatch:
@@ -172,7 +174,7 @@ def adapted(tmp_path_factory: pytest.TempPathFactory) -> Transformer:
     model = Transformer(TransformerConfig(V.size, 64, 128, 2, 4, 2, 16, max_position_embeddings=64))
     model.initialise(0)
     config = LanguageTraining(
-        out=tmp_path_factory.mktemp("toy"), steps=500, context=64, rows=16, rate=1e-2, warm_up=20,
+        out=tmp_path_factory.mktemp("toy"), steps=250, context=64, rows=16, rate=1e-2, warm_up=20,
         validate_every=0,
     )  # fmt: skip
     train_language(
@@ -210,3 +212,24 @@ def test_the_toy_writes_and_refines_the_right_pictures(adapted, steps):
         right += sum(a == b for a, b in zip(found, answer_of(seen, word).flatten().tolist(), strict=True))
         total += len(found)
     assert right / total > 0.97
+
+
+def plain_pictures(model: Transformer, steps: int) -> int:
+    """Of 40 plain pictures drawn by chance, how many are of one code."""
+    rng, hot = np.random.default_rng(7), Decoding(Sampling(), Sampling())
+    plain = 0
+    for seed in range(40):
+        prompt = [*ask(picture(rng), "p"), *b"x", V.boi]
+        stream = dida.generate(
+            Branches(model, capacity=64), Grammar(V, SIZE), Sampler(seed), hot, prompt,
+            boi=V.boi, ends=(V.eos,), config=DidaConfig(steps=steps), codes=CODES,
+        )  # fmt: skip
+        codes = {t.id for t in stream if not isinstance(t, Draft) and t.id >= V.first_visual}
+        plain += len(codes) == 1
+    return plain
+
+
+def test_passes_make_codes_agree_that_are_each_drawn_by_chance(adapted):
+    """Any code may be right, but all must be the same: one pass cannot know, sixteen can."""
+    assert plain_pictures(adapted, 1) < 5
+    assert plain_pictures(adapted, 16) > 20
