@@ -27,7 +27,7 @@ from rich.table import Table
 from emu_planner.engine.branches import Branches
 from emu_planner.engine.grammar import Grammar
 from emu_planner.engine.prepack import prepack
-from emu_planner.engine.raster import Decoding, Token, generate
+from emu_planner.engine.raster import Decoding, Draft, Token, generate
 from emu_planner.engine.sampler import Sampler, Sampling
 from emu_planner.engine.scheduler import Scheduler, SchedulerConfig
 from emu_planner.model.prompt import unconditional_prompt, vla_prompt
@@ -88,7 +88,7 @@ class Bench:
         return self._start(number, self.scheduler.generate, self.scheduler.branches)
 
     def _start(
-        self, number: int, decode: Callable[..., Iterator[Token]], branches: Callable[..., object]
+        self, number: int, decode: Callable[..., Iterator[Token | Draft]], branches: Callable[..., object]
     ) -> Iterator[Token]:
         v = self._tokenizer.vocabulary
         grid = np.random.default_rng(number).integers(0, CODES, GRID)
@@ -100,7 +100,7 @@ class Bench:
             [*vla_prompt(self._tokenizer, f"stack block {number}", [grid]), v.boi],
             boi=v.boi,
         )
-        return itertools.islice(tokens, self._tokens)
+        return itertools.islice((token for token in tokens if isinstance(token, Token)), self._tokens)
 
 
 def one_after_another(run: Run, sessions: int) -> Timed:

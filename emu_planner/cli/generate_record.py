@@ -29,8 +29,9 @@ def record_path(story: Path) -> Path:
 def record_of(config: GenerateConfig, prompt: Prompt) -> dict[str, Any]:
     """What decides the story, beside the prompt's words and pictures; values as JSON has them.
 
-    What runs the model and the decoder are not in it: they give the same story. The settings of vla
-    may come from the checkpoint, which is named: only those that were asked for are in it.
+    What runs the model is not in it: it gives the same story. Of the decoder it holds only whether
+    images were refined, as dida does: all others give the same. The settings of vla and a decoder that
+    was not asked for come from the checkpoint, which is named: only what was asked for is in it.
     """
     checkpoint = Path(config.checkpoint).expanduser()
     settings = config.sampling
@@ -41,6 +42,7 @@ def record_of(config: GenerateConfig, prompt: Prompt) -> dict[str, Any]:
         "checkpoint": str(checkpoint.resolve()) if checkpoint.is_dir() else config.checkpoint,
         "seed": config.seed + prompt.index,
         "settings": dict(settings),
+        "refined": config.decoder == "dida",
     }
 
 

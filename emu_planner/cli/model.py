@@ -60,8 +60,9 @@ def add_decoder_argument(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--decoder",
         choices=DECODERS,
-        help="how images are decoded: one code a pass, or as many as were guessed right; the codes are "
-        "the same (default: as the checkpoint's planner.json says, else raster)",
+        help="how images are decoded: one code a pass; or as many as were guessed right, with the same "
+        "codes; or all at once, refined in a few passes, by a checkpoint that is adapted to it (default: "
+        "as the checkpoint's planner.json says, else raster)",
     )
 
 

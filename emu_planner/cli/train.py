@@ -1,8 +1,11 @@
-"""`emu-planner train tokenizer|lm`: make a model from episodes. A composition root."""
+"""`emu-planner train tokenizer|lm|dida`: make a model from episodes. A composition root."""
 
 import argparse
 import hashlib
-from dataclasses import fields
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import fields, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -10,13 +13,24 @@ from typing import Any
 import torch
 
 from emu_planner.engine.config import PlannerConfig
+from emu_planner.engine.dida import DidaConfig
 from emu_planner.engine.sampler import Sampling
-from emu_planner.model.checkpoint import load_vision_tokenizer, save_transformer, save_vision_tokenizer
+from emu_planner.model.checkpoint import (
+    load_transformer,
+    load_vision_tokenizer,
+    resolve,
+    save_transformer,
+    save_vision_tokenizer,
+)
 from emu_planner.model.ibq import VisionTokenizer
+from emu_planner.model.metric_path import MetricPath, PathConfig
 from emu_planner.model.text import TextTokenizer, train_bpe, write_folder
-from emu_planner.model.transformer import TransformerConfig
+from emu_planner.model.transformer import Transformer, TransformerConfig
+from emu_planner.model.vocabulary import tokenizer_files
+from emu_planner.training.dida import CopyNoise, with_copies
 from emu_planner.training.episodes import SampleConfig, encode_frames, endless_samples, make_sample
 from emu_planner.training.language import LanguageTraining, train_language
+from emu_planner.training.packing import Sample
 from emu_planner.training.stream import CodedEpisode, EpisodePool, draws
 from emu_planner.training.tokenizer import SIZES, TokenizerTraining, train_tokenizer
 from sim.camera import VIEWS
@@ -30,7 +44,7 @@ _SHARD_BYTES = 15 * 2**20
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """The arguments of both trainings."""
+    """The arguments of all trainings."""
     stages = parser.add_subparsers(dest="stage", required=True)
     tokenizer = stages.add_parser("tokenizer", help="train the IBQ vision tokenizer")
     _common(tokenizer, steps=4000, rate=TokenizerTraining.rate)
@@ -46,24 +60,32 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--size", choices=SIZES, default="nano", help="of the network; tiny tries the path on a CPU"
     )
     lm = stages.add_parser("lm", help="train the language model on words and visual codes")
-    _common(lm, steps=6000, rate=LanguageTraining.rate)
+    _language(lm, steps=6000, rate=LanguageTraining.rate)
     lm.add_argument("--tokenizer", type=Path, required=True, help="checkpoint with vision_tokenizer/")
     lm.add_argument("--context", type=int, default=LanguageTraining.context, help="tokens a row")
-    lm.add_argument("--rows", type=int, help="rows a step (default: 16 on a GPU, 2 on a CPU)")
-    lm.add_argument(
-        "--start-with", type=int, default=2000, metavar="EPISODES",
-        help="how many to wait for while the simulator still writes (default: %(default)s)",
-    )  # fmt: skip
-    lm.add_argument("--optimiser", choices=("muon", "adamw"), default=LanguageTraining.optimiser)
     lm.add_argument("--width", type=int, default=384)
     lm.add_argument("--layers", type=int, default=12)
+    dida = stages.add_parser("dida", help="adapt a trained model to decode all codes of a picture at once")
+    _language(dida, steps=3000, rate=3e-4)
+    dida.add_argument("--checkpoint", required=True, help="the trained model: nano, a folder or a hub id")
+    dida.add_argument("--context", type=int, help="tokens a row (default: the model's context)")
+    dida.add_argument(
+        "--passes", type=int, default=DidaConfig.steps,
+        help="passes a picture that the checkpoint then decodes with (default: %(default)s)",
+    )  # fmt: skip
+    for name in ("c", "alpha", "shift"):
+        dida.add_argument(
+            f"--{name}", type=float, default=getattr(PathConfig, name),
+            help="of the path from noise to pictures: model/metric_path.py (default: %(default)s)",
+        )  # fmt: skip
 
 
 def run(args: argparse.Namespace) -> int:
     """Train one stage; 0 when it is done, 2 for wrong arguments or data."""
     torch.set_float32_matmul_precision("high")
+    stages = {"tokenizer": train_vision, "lm": train_lm, "dida": train_dida}
     try:
-        return train_vision(args) if args.stage == "tokenizer" else train_lm(args)
+        return stages[args.stage](args)
     except ValueError as error:
         print(f"emu-planner train: {error}")
         return 2
@@ -80,29 +102,77 @@ def train_vision(args: argparse.Namespace) -> int:
 def train_lm(args: argparse.Namespace) -> int:
     """Train the language model into OUT/checkpoint: a folder that `serve --checkpoint` takes."""
     device = _device(args)
-    if args.rows is None and device.type == "cpu":
-        args.rows = 2  # the dense mask and the logits of 16 rows take 18 GB
     vision = load_vision_tokenizer(args.tokenizer, device=device).eval()
-    codes = args.out / "codes" / insist_on_tokenizer(args.out, args.tokenizer)
+    out = args.out / "checkpoint"
+    with _episodes(args, args.tokenizer, vision) as pool:
+        text = prepare_checkpoint(out, pool.episodes(), vision)
+        size = language_size(args.width, args.layers, vocabulary=text.vocabulary.size, context=args.context)
+        model = Transformer(size)
+        model.initialise(args.seed)
+        _learn(args, model, pool, text)
+    return 0
+
+
+def train_dida(args: argparse.Namespace) -> int:
+    """Adapt a trained checkpoint to the dida decoder, into OUT/checkpoint; raster works there as before."""
+    source = resolve(args.checkpoint)
+    path = PathConfig(args.c, args.alpha, args.shift)
+    config = replace(
+        PlannerConfig.from_folder(source), decoder="dida", dida=DidaConfig(steps=args.passes, path=path)
+    )
+    device = _device(args)
+    vision = load_vision_tokenizer(source, device=device).eval()
+    # float32: under bfloat16 small steps of the optimiser would be lost
+    model = load_transformer(source, dtype=torch.float32).train()
+    args.context = args.context or model.config.max_position_embeddings
+    out = args.out / "checkpoint"
+    with _episodes(args, source, vision) as pool:
+        text = copy_checkpoint(source, out, vision, config)
+        _learn(args, model, pool, text, path=MetricPath(vision.codes, path))
+    return 0
+
+
+@contextmanager
+def _episodes(args: argparse.Namespace, tokenizer: Path, vision: VisionTokenizer) -> Iterator[EpisodePool]:
+    """The run's episodes as codes; ends with the block, and tells how many there were."""
+    name = insist_on_tokenizer(args.out, tokenizer)
+    codes = (args.codes or args.out / "codes") / name
     pool = EpisodePool(EpisodeReader(args.data), partial(encode_frames, vision), codes=codes, seed=args.seed)
     pool.wait(args.start_with)
-    out = args.out / "checkpoint"
-    text = prepare_checkpoint(out, pool.episodes(), vision)
-    print(f"{len(pool)} episodes to begin with, vocabulary {text.vocabulary.size}")
-    held_out = pool.held_out[:_CHECKED]
+    print(f"{len(pool)} episodes to begin with")
+    yield pool
+    pool.close()
+    print(f"{len(pool)} episodes at the end; checkpoint in {args.out / 'checkpoint'}")
+
+
+def _learn(
+    args: argparse.Namespace,
+    model: Transformer,
+    pool: EpisodePool,
+    text: TextTokenizer,
+    path: MetricPath | None = None,
+) -> None:
+    """Train a language model on the episodes; with a path, on noisy copies of their pictures too."""
+    device, v, out = _device(args), text.vocabulary, args.out / "checkpoint"
+    if args.rows is None and device.type == "cpu":
+        args.rows = 2  # the dense mask and the logits of 16 rows take 18 GB
+    held_out = [make_sample(e, i % len(e.subgoals), text) for i, e in enumerate(pool.held_out[:_CHECKED])]
+    samples: Iterator[Sample] = endless_samples(draws(pool), text, SampleConfig(seed=args.seed))
+    if path is not None:
+        samples = with_copies(samples, v, context=args.context, seed=args.seed)
+        held_out = list(with_copies(held_out, v, context=args.context))
+    print(f"vocabulary {v.size}")
     train_language(
         LanguageTraining(**_settings(LanguageTraining, args)),
-        language_size(args.width, args.layers, vocabulary=text.vocabulary.size, context=args.context),
-        endless_samples(draws(pool), text, SampleConfig(seed=args.seed)),
-        [make_sample(e, i % len(e.subgoals), text) for i, e in enumerate(held_out)],
-        pad=text.vocabulary.pad,
-        first_visual=text.vocabulary.first_visual,
+        model,
+        samples,
+        held_out,
+        pad=v.pad,
+        first_visual=v.first_visual,
         device=device,
         save=lambda model: save_transformer(model, out, dtype=torch.bfloat16, shard_bytes=_SHARD_BYTES),
+        noise=None if path is None else CopyNoise(path, v.first_visual),
     )
-    pool.close()
-    print(f"{len(pool)} episodes at the end; checkpoint in {out}")
-    return 0
 
 
 def insist_on_tokenizer(out: Path, tokenizer: Path) -> str:
@@ -147,6 +217,23 @@ def prepare_checkpoint(out: Path, episodes: list[CodedEpisode], vision: VisionTo
     return TextTokenizer.from_folder(out)
 
 
+def copy_checkpoint(source: Path, out: Path, vision: VisionTokenizer, config: PlannerConfig) -> TextTokenizer:
+    """Write everything of a checkpoint but the language model, as another has it, with its own planner.json.
+
+    Raises:
+        ValueError: `out` is `source`: the model that the run begins with would be written over.
+    """
+    if out.resolve() == source.resolve():
+        raise ValueError(f"--checkpoint is {source}, where this run writes its own; take another --out")
+    out.mkdir(parents=True, exist_ok=True)
+    for path in (*tokenizer_files(source), source / "tokenizer_config.json"):
+        if path.is_file():
+            shutil.copyfile(path, out / path.name)
+    save_vision_tokenizer(vision, out, dtype=torch.bfloat16)
+    config.save(out)
+    return TextTokenizer.from_folder(out)
+
+
 def language_size(width: int, layers: int, *, vocabulary: int, context: int) -> TransformerConfig:
     """A language model of that width: heads of 64, a third or half as many for keys, SwiGLU at 8/3."""
     heads = width // 64
@@ -177,6 +264,22 @@ def _common(parser: argparse.ArgumentParser, *, steps: int, rate: float) -> None
     parser.add_argument("--rate", type=float, default=rate, help="peak learning rate")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--device", default="auto", help="auto, cpu or cuda")
+
+
+def _language(parser: argparse.ArgumentParser, *, steps: int, rate: float) -> None:
+    """What the trainings of the language model have in common."""
+    _common(parser, steps=steps, rate=rate)
+    parser.add_argument("--rows", type=int, help="rows a step (default: 16 on a GPU, 2 on a CPU)")
+    parser.add_argument(
+        "--start-with", type=int, default=2000, metavar="EPISODES",
+        help="how many to wait for while the simulator still writes (default: %(default)s)",
+    )  # fmt: skip
+    parser.add_argument("--optimiser", choices=("muon", "adamw"), default=LanguageTraining.optimiser)
+    parser.add_argument("--warm-up", type=int, default=LanguageTraining.warm_up, help="steps")
+    parser.add_argument(
+        "--codes", type=Path, metavar="FOLDER",
+        help="codes of the pictures, kept for later runs with the same data (default: OUT/codes)",
+    )  # fmt: skip
 
 
 def _settings(kind: type, args: argparse.Namespace) -> dict[str, Any]:

@@ -6,14 +6,13 @@ function it is given.
 """
 
 from collections.abc import Callable, Iterator
-from itertools import islice
 
 import numpy as np
 from numpy.typing import NDArray
 
 from emu_planner.engine.grammar import Phase
 from emu_planner.engine.parts import GlobalThought, ImageThought, Part, Picture, Progress, Words
-from emu_planner.engine.raster import Token
+from emu_planner.engine.raster import Draft, Token
 from emu_planner.model.prompt import Grid
 from emu_planner.model.text import TextTokenizer
 
@@ -44,10 +43,13 @@ class AnswerReader:
         self._text: list[int] = []
         self._rows: list[list[int]] = [[]]
 
-    def read(self, tokens: Iterator[Token]) -> Iterator[Part]:
+    def read(self, tokens: Iterator[Token | Draft]) -> Iterator[Part]:
         """Parts as soon as they are whole; an unfinished picture and blank words are dropped."""
         count = told = 0
-        for token in islice(tokens, self._limit):
+        for token in tokens:
+            if isinstance(token, Draft):
+                yield Progress(count, self._limit)
+                continue
             count += 1
             text = token.phase is Phase.TEXT
             yield from (self._take_text if text else self._take_image)(token)
@@ -55,6 +57,8 @@ class AnswerReader:
             if row_ends or (text and count - told >= _PROGRESS_TOKENS):
                 told = count
                 yield Progress(count, self._limit)
+            if count == self._limit:
+                break
         last = list(self._close_words())
         yield from last
         if last or told != count or not count:

@@ -69,6 +69,11 @@ class Branches:
         return len(self._rows)
 
     @property
+    def device(self) -> torch.device:
+        """Where ids go in and logits come out."""
+        return self._device
+
+    @property
     def length(self) -> int:
         """Tokens in the sequence so far."""
         return self.cache.lengths[0]
@@ -99,12 +104,31 @@ class Branches:
     @torch.inference_mode()
     def extend_image(self, tokens: Sequence[int]) -> Tensor:
         """Take tokens of an image; the hidden states [rows, S, width] after each of them."""
-        for row, prompt in enumerate(self._waiting, start=1):
-            self._run([row], prompt)
-        self._waiting = []
-        if self._restart and tokens[0] == self._boi:
-            self.cache.truncate([2], self.cache.lengths[2] - self._restart)
+        self._open_image(tokens[0])
         return self._run(self._rows, tokens)
+
+    @torch.inference_mode()
+    def look_at_block(self, tokens: Sequence[int], block: Tensor, *, guided: bool = True) -> Tensor:
+        """Take tokens of an image, if any, and look at a block after them without taking it.
+
+        The tokens of the block, ids [L], see all that came before and each other in both directions.
+
+        Args:
+            guided: look in all rows; else in row 0 alone, unless there are tokens to take.
+
+        Returns:
+            The hidden states [rows, L, width] of the block; of row 0 alone where it is not guided.
+
+        Raises:
+            ContextFullError: there is no room for them; none is taken.
+        """
+        rows = self._rows if guided or tokens else self._rows[:1]
+        if tokens:
+            self._open_image(tokens[0])
+        taken = torch.tensor(list(tokens), device=self._device, dtype=block.dtype)
+        hidden = self._run(rows, torch.cat((taken, block)), mutual=len(block))
+        self.cache.truncate(rows, len(block))
+        return hidden[: len(rows) if guided else 1, len(tokens) :]
 
     def claim_image(self, tokens: int) -> int:
         """Note that so many tokens of an image come into the cache without `extend`.
@@ -129,15 +153,25 @@ class Branches:
         """Logits [..., stop - first] float32 of that range of ids, of hidden states [..., width]."""
         return self._model.head(hidden, slice(first, stop))
 
-    def _run(self, rows: Sequence[int], tokens: Sequence[int]) -> Tensor:
-        """One pass; the hidden states [rows, S, width] after each token."""
+    def _open_image(self, token: int) -> None:
+        """Before a token of an image: the other rows catch up, and row 2 begins again at BOI."""
+        for row, prompt in enumerate(self._waiting, start=1):
+            self._run([row], prompt)
+        self._waiting = []
+        if self._restart and token == self._boi:
+            self.cache.truncate([2], self.cache.lengths[2] - self._restart)
+
+    def _run(self, rows: Sequence[int], tokens: Sequence[int] | Tensor, *, mutual: int = 0) -> Tensor:
+        """One pass; the hidden states [rows, S, width] after each token; the last `mutual` see each other."""
         self.passes += 1
         device, new = self._device, len(tokens)
-        ids = torch.tensor([tokens], device=device).expand(len(rows), -1)
-        if not any(self.cache.lengths[row] for row in rows):
+        ids = torch.as_tensor(tokens, device=device)[None].expand(len(rows), -1)
+        if not mutual and not any(self.cache.lengths[row] for row in rows):
             return self._model.hidden(ids, cache=self.cache.append(rows, new))
         window = self.cache.append(rows, new, multiple_of=SLOTS)
         starts = window.starts[:1] if len(set(window.starts)) == 1 else window.starts
         positions = torch.tensor(starts, device=device)[:, None] + torch.arange(new, device=device)
-        mask = torch.arange(window.shown, device=device) <= positions[:, None, :, None]
+        seen = positions.clone()
+        seen[:, new - mutual :] = positions[:, -1:]
+        mask = torch.arange(window.shown, device=device) <= seen[:, None, :, None]
         return self._model.hidden(ids, cache=window, positions=positions, mask=mask)

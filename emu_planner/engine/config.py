@@ -6,12 +6,16 @@ from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 
-from emu_planner.engine import jacobi, raster
+from torch import Tensor
+
+from emu_planner.engine import dida, jacobi, raster
+from emu_planner.engine.dida import DidaConfig
 from emu_planner.engine.jacobi import JacobiConfig
-from emu_planner.engine.raster import Decoding, Token
+from emu_planner.engine.raster import Decoding, Draft, Token
 from emu_planner.engine.request import DECODERS
 from emu_planner.engine.sampler import Sampling
 from emu_planner.model.checkpoint import CheckpointError
+from emu_planner.model.metric_path import PathConfig
 
 FILE = "planner.json"
 
@@ -34,10 +38,13 @@ class PlannerConfig:
     image: Sampling = field(default=Sampling(temperature=1.0, top_k=10240, top_p=1.0))
     # classifier-free guidance of visual codes; 1: none
     guidance_scale: float = 3.0
-    # "raster" or "jacobi": the same tokens, one a pass or as many as were guessed right
+    # "raster" or "jacobi": the same tokens, one a pass or as many as were guessed right; "dida": other
+    # ones, a picture in dida.steps passes
     decoder: str = "raster"
     # of the jacobi decoder
     jacobi: JacobiConfig = field(default=JacobiConfig())
+    # of the dida decoder; None: the model is not adapted to it
+    dida: DidaConfig | None = None
     # most tokens in one subgoal; a longer one is no plan
     max_subgoal_tokens: int = 256
     # most tokens of prompt and plan together; 0: as many as the model was trained on
@@ -55,6 +62,11 @@ class PlannerConfig:
             raise ValueError(f"guidance_scale is {self.guidance_scale}; expected 1 (none) or more")
         if self.decoder not in DECODERS:
             raise ValueError(f"decoder is {self.decoder!r}; expected one of {list(DECODERS)}")
+        if self.decoder == "dida" and self.dida is None:
+            raise ValueError(
+                "decoder is dida, and this checkpoint is not adapted to it (its planner.json has no dida): "
+                "take raster or jacobi, or adapt it with emu-planner train dida"
+            )
         if self.max_subgoal_tokens < 1 or self.context < 0:
             raise ValueError(
                 f"max_subgoal_tokens is {self.max_subgoal_tokens}, context {self.context}; "
@@ -66,9 +78,14 @@ class PlannerConfig:
         """The sampling defaults as the decoder takes them."""
         return Decoding(self.text, self.image, self.guidance_scale)
 
-    @property
-    def generate(self) -> Callable[..., Iterator[Token]]:
-        """The decoder: raster.generate, or what takes the same arguments."""
+    def generate(self, codes: Tensor) -> Callable[..., Iterator[Token | Draft]]:
+        """The decoder: raster.generate, or what takes the same arguments.
+
+        Args:
+            codes: the vectors [V, D] of the vision tokenizer's codes.
+        """
+        if self.dida is not None and self.decoder == "dida":
+            return functools.partial(dida.generate, config=self.dida, codes=codes)
         if self.decoder == "jacobi":
             return functools.partial(jacobi.generate, config=self.jacobi)
         return raster.generate
@@ -93,6 +110,9 @@ class PlannerConfig:
                     values[name] = Sampling(**values[name])
             if "jacobi" in values:
                 values["jacobi"] = JacobiConfig(**values["jacobi"])
+            if values.get("dida") is not None:
+                noise = PathConfig(**values["dida"].pop("path", {}))
+                values["dida"] = DidaConfig(**values["dida"], path=noise)
             if "views" in values:
                 values["views"] = tuple(values["views"])
             return cls(**values)

@@ -25,7 +25,7 @@ from emu_planner.engine.config import FILE, PlannerConfig
 from emu_planner.engine.grammar import Grammar
 from emu_planner.engine.loaded import check_parts, load_parts
 from emu_planner.engine.parts import Part
-from emu_planner.engine.raster import Decoding, Token
+from emu_planner.engine.raster import Decoding, Draft, Token
 from emu_planner.engine.request import SETTINGS, Request, RequestError, Settings
 from emu_planner.engine.sampler import Sampler, Sampling
 from emu_planner.engine.scheduler import Scheduler
@@ -68,13 +68,15 @@ class Generator:
         tokenizer: TextTokenizer,
         *,
         settings: Mapping[str, Settings] = SETTINGS,
-        decode: Callable[..., Iterator[Token]] = raster.generate,
+        decode: Callable[..., Iterator[Token | Draft]] = raster.generate,
         scheduler: Scheduler | None = None,
     ) -> None:
         check_parts(model, vision, tokenizer)
         self.tokenizer, self.settings = tokenizer, settings
         self._model, self._vision = model, vision
-        self._decode: Callable[..., Iterator[Token]] = decode if scheduler is None else scheduler.generate
+        self._decode: Callable[..., Iterator[Token | Draft]] = (
+            decode if scheduler is None else scheduler.generate
+        )
         self._rows_of: Callable[..., Branches | SharedRows] = (
             functools.partial(Branches, model) if scheduler is None else scheduler.branches
         )
@@ -115,7 +117,7 @@ class Generator:
         parts = load_parts(
             folder, vision=vision, tokenizer=tokenizer, device=device, dtype=dtype, progress=progress
         )
-        return cls(*parts, settings=settings, decode=config.generate)
+        return cls(*parts, settings=settings, decode=config.generate(parts.vision.codes))
 
     def generate(self, request: Request, *, seed: int = SEED, stop: Stop | None = None) -> Iterator[Part]:
         """The parts of the answer, each as soon as it is whole.

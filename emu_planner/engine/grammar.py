@@ -7,6 +7,7 @@ malformed image cannot be written. Rules and masks: the published Emu3.5 logits 
 model and no sampling.
 """
 
+import copy
 from dataclasses import dataclass
 from enum import Enum
 
@@ -132,6 +133,21 @@ class Grammar:
         digits = [token - self._vocabulary.zero for token in self._header]
         self.size = _number(digits[:star]), _number(digits[star + 1 :])
         self.phase = Phase.IMAGE
+
+
+def forced_after_codes(grammar: Grammar) -> list[list[int]]:
+    """For each code of the image that begins, the forced tokens after it."""
+    walk = copy.copy(grammar)
+    tails = []
+    while walk.phase is Phase.IMAGE:
+        walk.advance(walk.choice().first)
+        tail = []
+        while forced := walk.forced():
+            tail += forced
+            for token in forced:
+                walk.advance(token)
+        tails.append(tail)
+    return tails
 
 
 def _number(digits: list[int]) -> int:

@@ -24,7 +24,7 @@ from emu_planner.engine.branches import SLOTS, Branches
 from emu_planner.engine.cache import StaticCache
 from emu_planner.engine.grammar import Grammar, Phase
 from emu_planner.engine.jacobi import forced_after_codes
-from emu_planner.engine.raster import Decoding, Token
+from emu_planner.engine.raster import Decoding, Draft, Token
 from emu_planner.engine.sampler import Sampler
 from emu_planner.engine.step import Attend, Registers, StepConfig, step
 from emu_planner.model.transformer import Transformer
@@ -105,7 +105,7 @@ class DeviceDecoder:
         boi: int,
         ends: Collection[int] = (),
         stopped: Callable[[], bool] = lambda: False,
-    ) -> Iterator[Token]:
+    ) -> Iterator[Token | Draft]:
         """As raster.generate, which it is outside images."""
         rows = branches.rows
         known = self._caches.get(rows)

@@ -14,7 +14,6 @@ as it may with another batch size. The products of few tokens are computed alike
 number (attend_short, StaticCache), so this is rare. Knows no words and no pixels.
 """
 
-import copy
 from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass
 
@@ -23,8 +22,8 @@ from torch import Tensor
 
 from emu_planner.engine import raster
 from emu_planner.engine.branches import Branches
-from emu_planner.engine.grammar import Choice, Grammar, Phase
-from emu_planner.engine.raster import Decoding, Token
+from emu_planner.engine.grammar import Choice, Grammar, forced_after_codes
+from emu_planner.engine.raster import Decoding, Draft, Token
 from emu_planner.engine.sampler import Sampler, choose, guide
 
 
@@ -53,7 +52,7 @@ def generate(
     ends: Collection[int] = (),
     stopped: Callable[[], bool] = lambda: False,
     config: JacobiConfig | None = None,
-) -> Iterator[Token]:
+) -> Iterator[Token | Draft]:
     """As raster.generate; the tokens of one pass come at once."""
     step = _ImageStep(config or JacobiConfig(), last_picture(prompt, grammar.visual, boi))
     return raster.generate(
@@ -168,18 +167,3 @@ class _ImageStep:
             self._noise.append(drawn)
         noise = torch.stack(self._noise[: len(logits)]) if self._noise else None
         return [choice.first + index for index in choose(logits, decoding.image, noise).tolist()]
-
-
-def forced_after_codes(grammar: Grammar) -> list[list[int]]:
-    """For each code of the image that begins, the forced tokens after it."""
-    walk = copy.copy(grammar)
-    tails = []
-    while walk.phase is Phase.IMAGE:
-        walk.advance(walk.choice().first)
-        tail = []
-        while forced := walk.forced():
-            tail += forced
-            for token in forced:
-                walk.advance(token)
-        tails.append(tail)
-    return tails

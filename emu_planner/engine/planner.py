@@ -26,7 +26,7 @@ from emu_planner.engine.cache import ContextFullError
 from emu_planner.engine.config import PlannerConfig
 from emu_planner.engine.grammar import Grammar
 from emu_planner.engine.loaded import check_parts, load_parts
-from emu_planner.engine.raster import Decoding, Token
+from emu_planner.engine.raster import Decoding, Draft, Token
 from emu_planner.engine.reader import Clock, StepReader
 from emu_planner.engine.sampler import Sampler
 from emu_planner.engine.scheduler import Scheduler, SchedulerConfig
@@ -60,7 +60,8 @@ class EmuPlanner:
         model, vision, tokenizer: the parts of one checkpoint.
         config: its planner.json.
         plans: as many at once share the model's passes, by the raster decoder, in memory that is
-            taken now; further ones wait. 1: each plan computes for itself, with memory of its own.
+            taken now; further ones wait. 1, and with the dida decoder: each plan computes for itself,
+            with memory of its own.
 
     Raises:
         CheckpointError: the parts do not belong together, or so many plans have no room in memory.
@@ -88,9 +89,10 @@ class EmuPlanner:
         # (h, w) of a picture in tokens
         self.size = (config.picture_height // down, config.picture_width // down)
         self._context = config.context or model.config.max_position_embeddings
-        self._scheduler = self._share(plans) if plans > 1 else None
-        self._generate: Callable[..., Iterator[Token]] = (
-            config.generate if self._scheduler is None else self._scheduler.generate
+        # a pass over a whole picture leaves no room for others: dida has nothing to share
+        self._scheduler = self._share(plans) if plans > 1 and config.decoder != "dida" else None
+        self._generate: Callable[..., Iterator[Token | Draft]] = (
+            config.generate(vision.codes) if self._scheduler is None else self._scheduler.generate
         )
 
     @classmethod
@@ -225,8 +227,8 @@ class EmuPlanner:
 
 
 def _charged(
-    tokens: Iterator[Token], branches: Branches | SharedRows, clock: Clock
-) -> Generator[Token, None, None]:
+    tokens: Iterator[Token | Draft], branches: Branches | SharedRows, clock: Clock
+) -> Generator[Token | Draft, None, None]:
     """The same tokens; with the first, the clock is told of waiting and of what was known already."""
     for count, token in enumerate(tokens):
         if count == 0 and isinstance(branches, SharedRows):

@@ -37,9 +37,18 @@ class Token:
     logprob: float = 0.0
 
 
+@dataclass(frozen=True)
+class Draft:
+    """The present picture has changed as a whole, and will again: so many passes of all are done."""
+
+    done: int
+    passes: int
+
+
 # One pass inside an image: from the decoder's parts and the tokens that no pass has read yet to the
-# next tokens: codes, with the forced ones between them.
-ImageStep = Callable[[Branches, Grammar, Sampler, Decoding, list[int]], list[int]]
+# next tokens: codes, with the forced ones between them; or to a Draft, while no code is certain yet.
+# What the branches did not take, of these and those, the next pass reads.
+ImageStep = Callable[[Branches, Grammar, Sampler, Decoding, list[int]], list[int] | Draft]
 
 
 def generate(
@@ -53,7 +62,7 @@ def generate(
     ends: Collection[int] = (),
     stopped: Callable[[], bool] = lambda: False,
     image_step: ImageStep | None = None,
-) -> Iterator[Token]:
+) -> Iterator[Token | Draft]:
     """Generate after the prompt until an end token, which is yielded too.
 
     Each token is yielded before the pass that reads it, so whoever takes the last token they want
@@ -66,7 +75,7 @@ def generate(
         boi: id of image start.
         ends: ids after which to end.
         stopped: asked before each pass; True ends the stream.
-        image_step: what chooses visual codes instead of this decoder.
+        image_step: what chooses visual codes instead of this decoder. Drafts come from it alone.
 
     Raises:
         ContextFullError: the sequence has outgrown the cache.
@@ -77,6 +86,8 @@ def generate(
         branches.extend(pending[:-1], image=False)
         pending = [boi]
         grammar.advance(boi)
+    # how many tokens stand before the pending ones; branches may be further, where a step works ahead
+    before = branches.length
     while True:
         for token in grammar.forced():
             phase = grammar.phase
@@ -86,18 +97,25 @@ def generate(
         if stopped():
             return
         choice, phase = grammar.choice(), grammar.phase
+        logprob = 0.0
+        chosen: list[int] | Draft
         if image_step is not None and phase is Phase.IMAGE:
-            chosen, logprob = image_step(branches, grammar, sampler, decoding, pending), 0.0
+            chosen = image_step(branches, grammar, sampler, decoding, pending)
         else:
             hidden = branches.extend(pending, image=image)
             token, logprob = _choose(branches, sampler, decoding, hidden, choice, phase)
             chosen = [token]
+        if isinstance(chosen, Draft):
+            yield chosen
+            chosen = []
         for token in chosen:
             grammar.advance(token)
             yield Token(token, phase, logprob)
-        if token in ends:
+        if chosen and chosen[-1] in ends:
             return
-        pending = [token]
+        pending += chosen
+        taken = min(branches.length - before, len(pending))
+        pending, before = pending[taken:], before + taken
         image = grammar.phase is not Phase.TEXT
 
 

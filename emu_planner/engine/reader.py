@@ -13,7 +13,7 @@ from contextlib import contextmanager
 import numpy as np
 
 from emu_planner.engine.grammar import Phase
-from emu_planner.engine.raster import Token
+from emu_planner.engine.raster import Draft, Token
 from emu_planner.model.prompt import Grid
 from emu_planner.model.text import TextTokenizer
 from emu_planner.plan import (
@@ -61,11 +61,13 @@ class StepReader:
         self._end = first + asked.max_subgoals if asked.max_subgoals else None
         self._open()
 
-    def read(self, tokens: Iterator[Token]) -> Generator[Event, None, FinishReason]:
+    def read(self, tokens: Iterator[Token | Draft]) -> Generator[Event, None, FinishReason]:
         """Events of the steps; returns why they ended."""
         v = self._tokenizer.vocabulary
         for token in self._clock.watch(tokens):
-            if token.phase is not Phase.TEXT:
+            if isinstance(token, Draft):
+                yield from self._take_draft(token)
+            elif token.phase is not Phase.TEXT:
                 yield from self._take_image(token)
             elif token.id == v.boi:
                 yield from self._close_words()
@@ -122,6 +124,12 @@ class StepReader:
                 yield self._complete(keyframe)
             self._open()
 
+    def _take_draft(self, draft: Draft) -> Iterator[Event]:
+        height, width = self._size
+        if self._asked.keyframes:
+            # no code is there for good yet: so many would be if they came one by one
+            yield KeyframeProgress(self._index, height * width * draft.done // draft.passes, height * width)
+
     def _complete(self, keyframe: Keyframe | None) -> StepComplete:
         """The step is whole; the next one has the next number."""
         confidence = math.exp(sum(self._logprobs) / len(self._logprobs))
@@ -149,7 +157,7 @@ class Clock:
         yield
         self.add(name, time.perf_counter() - started_s)
 
-    def watch(self, tokens: Iterator[Token]) -> Iterator[Token]:
+    def watch(self, tokens: Iterator[Token | Draft]) -> Iterator[Token | Draft]:
         """The same tokens; making the first counts as prefill, later ones as text or keyframe."""
         name = "prefill_s"
         while True:
@@ -158,9 +166,10 @@ class Clock:
             if token is None:
                 return
             if name != "prefill_s":
-                name = "text_s" if token.phase is Phase.TEXT else "keyframe_s"
+                text = isinstance(token, Token) and token.phase is Phase.TEXT
+                name = "text_s" if text else "keyframe_s"
             self.add(name, time.perf_counter() - started_s)
-            self.add("generated_tokens", 1)
+            self.add("generated_tokens", isinstance(token, Token))
             name = "text_s"
             yield token
 

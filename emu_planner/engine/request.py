@@ -35,8 +35,9 @@ ASPECT_RATIOS: Mapping[str, tuple[int, int]] = MappingProxyType(
 )
 # Guidance: against the prompt without words, or also against one without words and pictures.
 UNCONDITIONAL_TYPES = ("no_text", "no_text_img_cfg")
-# How images are decoded, the same codes either way: one code a pass, or as many as were guessed right.
-DECODERS = ("raster", "jacobi")
+# How images are decoded. The same codes either way: one code a pass, or as many as were guessed right.
+# Other codes, by a checkpoint that is adapted to it: all of an image at once, refined in a few passes.
+DECODERS = ("raster", "jacobi", "dida")
 _SIZE = re.compile(r"([1-9]\d*)\*([1-9]\d*)")
 
 

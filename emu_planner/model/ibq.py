@@ -247,6 +247,11 @@ class VisionTokenizer(nn.Module):
         self.quant_conv = nn.Conv2d(config.z_channels, config.embed_dim, 1)
         self.post_quant_conv = nn.Conv2d(config.embed_dim, config.z_channels, 1)
 
+    @property
+    def codes(self) -> Tensor:
+        """The vectors [n_embed, embed_dim] of the codes."""
+        return self.quantize.embedding.weight.detach()
+
     def initialise(self) -> None:
         """Every residual block begins as the identity: training starts several times faster."""
         for module in self.modules():

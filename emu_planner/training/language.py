@@ -2,6 +2,9 @@
 
 Visual tokens count half (Emu3.5 section 3.1). Samples are packed; attention stays inside a sample:
 FlexAttention on an accelerator, a dense mask on a CPU. The same code runs a few steps on a CPU.
+
+With a `Noise` it also learns to see through it: samples may then hold blocks whose tokens see each
+other (packing.Layout). Which blocks and what noise is told by whoever makes them (dida.py).
 """
 
 import queue
@@ -16,11 +19,16 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.nn.attention.flex_attention import BlockMask, create_block_mask
 
-from emu_planner.model.transformer import Transformer, TransformerConfig
+from emu_planner.model.transformer import Transformer
 from emu_planner.training.log import RunLog
 from emu_planner.training.packing import PackedBatch, Sample, pack
 from emu_planner.training.resume import load_state, save_state
 from emu_planner.training.schedule import Schedule
+
+# From ids, documents and blocks [rows, context] and a source of chance: the ids that the model reads.
+Noise = Callable[[Tensor, Tensor, Tensor, torch.Generator], Tensor]
+# Chance in measurements on held-out samples: always the same, and none that a step of a run has.
+_CHECK_DRAW = 2**40
 
 
 @dataclass(frozen=True)
@@ -53,7 +61,7 @@ class LanguageTraining:
 
 def train_language(
     config: LanguageTraining,
-    size: TransformerConfig,
+    model: Transformer,
     samples: Iterator[Sample],
     held_out: list[Sample],
     *,
@@ -61,20 +69,21 @@ def train_language(
     first_visual: int,
     device: torch.device,
     save: Callable[[Transformer], None],
+    noise: Noise | None = None,
 ) -> Transformer:
     """Train, log, save; goes on from the run's saved state when there is one.
 
     Args:
+        model: with the weights to begin with, float32.
         samples: an endless stream, already shuffled.
         held_out: samples for the validation loss.
         pad: id that fills empty positions.
         first_visual: ids from here on are visual codes, to report their loss apart.
         save: writes a checkpoint; called whenever the state is saved, so that a run that is cut
             leaves a model.
+        noise: of the samples' blocks; None: the samples have none.
     """
-    model = Transformer(size)
-    model.initialise(config.seed)
-    trainer = _Trainer(config, model.to(device), device, first_visual, save)
+    trainer = _Trainer(config, model.to(device), device, first_visual, save, noise)
     trainer.resume()
     trainer.log.say(f"{sum(p.numel() for p in model.parameters()) / 1e6:.1f} M parameters")
     batches = prefetch(pack(samples, rows=config.rows, context=config.context, pad=pad), depth=8)
@@ -93,14 +102,19 @@ class _Trainer:
         device: torch.device,
         first_visual: int,
         save: Callable[[Transformer], None],
+        noise: Noise | None,
     ) -> None:
         self.config, self.model, self.device, self.first_visual = config, model, device, first_visual
-        self.save_checkpoint = save
+        self.save_checkpoint, self.noise = save, noise
+        # tokens whose losses are told apart
+        self.groups = ("text", "visual") if noise is None else ("text", "visual", "noisy")
+        self.generator = torch.Generator(device)
         self.log = RunLog(config.out)
         self.optimisers = optimisers(model, config, fused=device.type == "cuda")
         self.step = 0
         on_gpu = device.type == "cuda"
         self.loss = torch.compile(self.weighted_loss) if on_gpu else self.weighted_loss
+        self.make_mask: Callable[..., Tensor | BlockMask]
         self.make_mask = torch.compile(block_mask) if on_gpu else dense_mask
 
     def run(self, batches: Iterator[PackedBatch], checks: list[PackedBatch]) -> None:
@@ -115,7 +129,7 @@ class _Trainer:
             for group in (group for optimiser in self.optimisers for group in optimiser.param_groups):
                 group["lr"] = rate
             batch = next(batches)
-            loss, text, visual = self.forward(batch)
+            loss, means = self.forward(batch, self.step)
             loss.backward()
             norm = nn.utils.clip_grad_norm_(self.model.parameters(), 1.0)
             for optimiser in self.optimisers:
@@ -126,7 +140,7 @@ class _Trainer:
             if self.step % 20 == 0 or self.step == 1:
                 now_s = time.monotonic()
                 figures: dict[str, float | Tensor] = {
-                    "loss": loss.detach(), "text": text, "visual": visual, "norm": norm,
+                    "loss": loss.detach(), **dict(zip(self.groups, means, strict=True)), "norm": norm,
                     "rate": rate,
                     "tokens_per_s": tokens / (now_s - since_s),
                 }  # fmt: skip
@@ -141,39 +155,54 @@ class _Trainer:
         self.save()
         log.close()
 
-    def forward(self, batch: PackedBatch) -> tuple[Tensor, Tensor, Tensor]:
-        """Weighted loss, mean text loss and mean visual loss of one batch."""
-        ids, targets, weights, documents, positions = (
+    def forward(self, batch: PackedBatch, draw: int) -> tuple[Tensor, list[Tensor]]:
+        """Weighted loss of one batch, and the mean loss of each group; `draw` is the number of its noise."""
+        ids, targets, weights, documents, positions, blocks, horizons = (
             torch.from_numpy(array).to(self.device, non_blocking=True)
-            for array in (batch.ids, batch.targets, batch.weights, batch.documents, batch.positions)
-        )
-        return self.loss(ids, targets, weights, positions, self.make_mask(documents))
+            for array in (
+                batch.ids, batch.targets, batch.weights, batch.documents, batch.positions, batch.blocks,
+                batch.horizons,
+            )
+        )  # fmt: skip
+        if self.noise is None:
+            mask = self.make_mask(documents)
+        else:
+            self.generator.manual_seed((self.config.seed << 41) + draw)
+            ids = self.noise(ids, documents, blocks, self.generator)
+            mask = self.make_mask(documents, blocks, positions, horizons)
+        return self.loss(ids, targets, weights, positions, mask, blocks)
 
     def weighted_loss(
-        self, ids: Tensor, targets: Tensor, weights: Tensor, positions: Tensor, mask: Tensor | BlockMask
-    ) -> tuple[Tensor, Tensor, Tensor]:
-        """Cross entropy over the weights' sum; arrays [rows, context]."""
+        self,
+        ids: Tensor,
+        targets: Tensor,
+        weights: Tensor,
+        positions: Tensor,
+        mask: Tensor | BlockMask,
+        blocks: Tensor,
+    ) -> tuple[Tensor, list[Tensor]]:
+        """Cross entropy over the weights' sum, and each group's mean; arrays [rows, context]."""
         with torch.autocast(self.device.type, torch.bfloat16):
             hidden = self.model.hidden(ids, positions=positions, mask=mask)
             logits = self.model.head(hidden)
         each = F.cross_entropy(logits.flatten(0, 1), targets.flatten(), reduction="none")
         weights = weights.flatten()
         loss = (each * weights).sum() / weights.sum().clamp_min(1.0)
-        is_visual = (targets.flatten() >= self.first_visual) & (weights > 0)
-        is_text = (targets.flatten() < self.first_visual) & (weights > 0)
-        text = (each * is_text).sum() / is_text.sum().clamp_min(1)
-        visual = (each * is_visual).sum() / is_visual.sum().clamp_min(1)
-        return loss, text.detach(), visual.detach()
+        # 0 text, 1 visual, 2 visual in a block
+        group = (targets >= self.first_visual).int() + (blocks > 0).int()
+        means = []
+        for number in range(len(self.groups)):
+            counted = (group.flatten() == number) & (weights > 0)
+            means.append(((each * counted).sum() / counted.sum().clamp_min(1)).detach())
+        return loss, means
 
     @torch.no_grad()
     def validate(self, checks: list[PackedBatch]) -> dict[str, float]:
         """Mean losses over the held-out batches."""
-        losses = [self.forward(batch) for batch in checks]
-        names = ("held_out", "held_out_text", "held_out_visual")
-        return {
-            name: sum(float(loss[index].detach()) for loss in losses) / max(1, len(losses))
-            for index, name in enumerate(names)
-        }
+        found = [self.forward(batch, _CHECK_DRAW + index) for index, batch in enumerate(checks)]
+        rows = [[float(value.detach()) for value in (loss, *means)] for loss, means in found]
+        names = ("held_out", *(f"held_out_{group}" for group in self.groups))
+        return {name: sum(row[index] for row in rows) / max(1, len(rows)) for index, name in enumerate(names)}
 
     def save(self) -> None:
         """Write the run's state and a checkpoint."""
@@ -228,21 +257,36 @@ def optimisers(model: Transformer, config: LanguageTraining, *, fused: bool) -> 
     return [muon, adamw]
 
 
-def block_mask(documents: Tensor) -> BlockMask:
-    """Causal inside a document, for FlexAttention; documents [rows, context]."""
+def block_mask(documents: Tensor, *layout: Tensor) -> BlockMask:
+    """Who sees whom, for FlexAttention: causal inside a document, or as a Layout says; all [rows, context].
+
+    Args:
+        documents: numbers of the samples.
+        layout: nothing, or blocks, positions and horizons.
+    """
 
     def sees(row: Tensor, head: Tensor, query: Tensor, key: Tensor) -> Tensor:  # noqa: ARG001
-        return (query >= key) & (documents[row, query] == documents[row, key])
+        same = documents[row, query] == documents[row, key]
+        if not layout:
+            return (query >= key) & same
+        blocks, positions, horizons = layout
+        before = (blocks[row, key] == 0) & (positions[row, key] < horizons[row, query])
+        beside = (blocks[row, query] > 0) & (blocks[row, query] == blocks[row, key])
+        return same & (before | beside)
 
     rows, context = documents.shape
     return create_block_mask(sees, rows, None, context, context, device=documents.device)
 
 
-def dense_mask(documents: Tensor) -> Tensor:
+def dense_mask(documents: Tensor, *layout: Tensor) -> Tensor:
     """The same as a bool tensor [rows, 1, context, context]."""
-    context = documents.shape[1]
-    causal = torch.ones(context, context, dtype=torch.bool, device=documents.device).tril()
-    return ((documents[:, :, None] == documents[:, None, :]) & causal)[:, None]
+    same = documents[:, :, None] == documents[:, None, :]
+    if not layout:
+        return (same & torch.ones_like(same).tril())[:, None]
+    blocks, positions, horizons = layout
+    before = (blocks[:, None, :] == 0) & (positions[:, None, :] < horizons[:, :, None])
+    beside = (blocks[:, :, None] > 0) & (blocks[:, :, None] == blocks[:, None, :])
+    return (same & (before | beside))[:, None]
 
 
 def prefetch(batches: Iterator[PackedBatch], *, depth: int) -> Iterator[PackedBatch]:

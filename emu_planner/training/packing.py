@@ -12,11 +12,27 @@ from numpy.typing import NDArray
 
 
 @dataclass(frozen=True)
+class Layout:
+    """Who sees whom in a sample that is more than one sequence: [S] each.
+
+    A token sees the tokens of block 0 that stand before its horizon, and all of its own block but 0.
+    """
+
+    # 0: the sequence itself; 1, 2 ...: blocks of tokens that see each other
+    blocks: NDArray[np.int32]
+    # where a token stands in the sequence, or would stand
+    positions: NDArray[np.int64]
+    horizons: NDArray[np.int64]
+
+
+@dataclass(frozen=True)
 class Sample:
     """One token sequence, and for each token how much predicting it counts: [S] each."""
 
     ids: NDArray[np.int32]
     weights: NDArray[np.float32]
+    # None: one sequence, each token sees itself and those before it
+    layout: Layout | None = None
 
 
 @dataclass(frozen=True)
@@ -31,6 +47,9 @@ class PackedBatch:
     weights: NDArray[np.float32]
     documents: NDArray[np.int32]
     positions: NDArray[np.int64]
+    # see Layout; blocks are numbered within a document
+    blocks: NDArray[np.int32]
+    horizons: NDArray[np.int64]
 
     @property
     def filled(self) -> float:
@@ -65,6 +84,9 @@ class _Batch:
         self.weights = np.zeros((rows, context), np.float32)
         self.documents = np.full((rows, context), -1, np.int32)
         self.positions = np.zeros((rows, context), np.int64)
+        self.blocks = np.zeros((rows, context), np.int32)
+        # empty positions see each other: attention to nothing is no number
+        self.horizons = np.ones((rows, context), np.int64)
 
     def add(self, sample: Sample) -> bool:
         """Put the sample into the first row with room; False when there is none."""
@@ -78,10 +100,16 @@ class _Batch:
         self.weights[row, start : end - 1] = sample.weights[1:length]
         self.documents[row, start:end] = self.count
         self.positions[row, start:end] = np.arange(length)
+        self.horizons[row, start:end] = np.arange(1, length + 1)
+        if sample.layout is not None:
+            for name in ("blocks", "positions", "horizons"):
+                getattr(self, name)[row, start:end] = getattr(sample.layout, name)[:length]
         self.used[row] = end
         self.count += 1
         return True
 
     def close(self) -> PackedBatch:
         """The finished batch."""
-        return PackedBatch(self.ids, self.targets, self.weights, self.documents, self.positions)
+        return PackedBatch(
+            self.ids, self.targets, self.weights, self.documents, self.positions, self.blocks, self.horizons
+        )

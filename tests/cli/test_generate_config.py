@@ -119,7 +119,7 @@ def test_flags_go_before_the_file(folder):
         ("aspect_ratio: '5:5:5'", "the size '5:5:5' is none of"),
         ("worker_id: 1", "worker_id is 1 of num_workers 1"),
         ("seed: -1", "seed is -1"),
-        ("decoder: diffusion", "the decoder is 'diffusion'; expected one of ['raster', 'jacobi']"),
+        ("decoder: diffusion", "the decoder is 'diffusion'; expected one of ['raster', 'jacobi', 'dida']"),
         ("[1, 2]", "holds a list, expected names"),
         ("a: [", "is no YAML"),
         ("task_type: dance", "the task type is 'dance'; expected one of ['t2i'"),

@@ -10,8 +10,8 @@ import torch
 from emu_planner.engine import jacobi, raster
 from emu_planner.engine.branches import Branches
 from emu_planner.engine.cache import ContextFullError, StaticCache
-from emu_planner.engine.grammar import Choice, Grammar
-from emu_planner.engine.jacobi import JacobiConfig, forced_after_codes, last_picture
+from emu_planner.engine.grammar import Choice, Grammar, forced_after_codes
+from emu_planner.engine.jacobi import JacobiConfig, last_picture
 from emu_planner.engine.planner import EmuPlanner
 from emu_planner.engine.raster import Decoding
 from emu_planner.engine.sampler import Sampler, Sampling

@@ -1,4 +1,4 @@
-"""Both trainings from the command line, a few real steps on a CPU, to a checkpoint that plans."""
+"""All trainings from the command line, a few real steps on a CPU, to a checkpoint that plans."""
 
 import json
 import math
@@ -120,6 +120,31 @@ def test_its_checkpoint_plans(language_run: Path) -> None:
     assert planner.config.views == VIEWS
     assert isinstance(events[0], PlanStarted)
     assert any(isinstance(event, TextDelta) for event in events)
+
+
+def test_a_trained_model_is_adapted_to_dida(
+    episodes: Path,
+    language_run: Path,
+    tmp_path_factory: pytest.TempPathFactory,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    out, source = tmp_path_factory.mktemp("dida"), language_run / "checkpoint"
+    words = ("--checkpoint", str(source), "--codes", str(language_run / "codes"), "--passes", "3")
+    words += ("--device", "cpu", "--context", "1536", "--rows", "1", "--rate", "2e-3", "--shift", "2")
+    train("dida", episodes, out, 4, *words)
+    assert set(logged(out, "noisy")) == {1}
+    assert set(logged(out, "held_out_noisy")) == {4}
+    # it begins with what was learned
+    assert logged(out, "text")[1] < 0.7 * logged(language_run, "text")[1]
+    train("dida", episodes, out, 5, *words)
+    assert "going on from step 4" in capsys.readouterr().out
+    planner = EmuPlanner.load(str(out / "checkpoint"), device="cpu", threads=1)
+    assert planner.config.decoder == "dida"
+    assert planner.config.dida is not None
+    assert (planner.config.dida.steps, planner.config.dida.path.shift) == (3, 2.0)
+    assert planner.config.views == VIEWS
+    with pytest.raises(ValueError, match="not adapted"):
+        EmuPlanner.load(str(source), device="cpu", threads=1, decoder="dida")
 
 
 def test_a_run_goes_on_where_it_was(
