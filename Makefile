@@ -6,6 +6,7 @@
 #   make lint    what CI checks before the tests
 #   make format  lay the code out
 #   make setup   the virtual environment: packages, ROS 2 from its wheels, messages built by colcon
+#   make docs    the documentation site, in out/site; a broken link is an error
 #   make proto   the generated code of the wire and of stories, from their .proto files
 #   make clean   remove what the above made
 #
@@ -20,7 +21,7 @@ SHELL := /bin/bash
 .SHELLFLAGS := -eu -o pipefail -c
 .DELETE_ON_ERROR:
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test bench lint format proto clean
+.PHONY: help setup demo test bench lint format docs proto clean
 
 VENV := .venv
 BIN := $(VENV)/bin
@@ -37,7 +38,7 @@ REQUIREMENTS := $(wildcard requirements/*.txt)
 MESSAGES := $(shell find msgs -type f)
 
 help:
-	@sed -n '3,10s/^# \{0,1\}//p' Makefile
+	@sed -n '3,11s/^# \{0,1\}//p' Makefile
 
 setup: $(STAMPS)/package $(STAMPS)/messages
 
@@ -59,6 +60,10 @@ lint: setup
 format: setup
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
+
+docs: setup $(STAMPS)/docs
+	NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --strict
+	@echo "open out/site/index.html"
 
 # An old generator in an environment of its own: its code loads on every protobuf from 3.20 on.
 # It has wheels for Python 3.11, none for 3.12.
@@ -94,6 +99,10 @@ $(STAMPS)/packages: $(STAMPS)/environment $(REQUIREMENTS)
 		$(PIP) --no-build-isolation --no-deps --no-cache-dir --force-reinstall --no-binary pybullet -r requirements/sim.txt
 	@$(PIP) $(if $(TORCH_INDEX),--extra-index-url $(TORCH_INDEX)) -r requirements/model.txt
 	@$(PIP) -r requirements/console.txt -r requirements/dev.txt -r requirements/ros.txt -r requirements/export.txt
+	@touch $@
+
+$(STAMPS)/docs: $(STAMPS)/packages requirements/docs.txt requirements/constraints.txt
+	@$(PIP) -r requirements/docs.txt
 	@touch $@
 
 $(STAMPS)/messages: $(STAMPS)/packages $(MESSAGES) tools/build_messages.py

@@ -42,6 +42,7 @@ setup(
         "console": read_requirements("console"),
         "export": read_requirements("export"),
         "model": read_requirements("model"),
+        "ray": read_requirements("ray"),
         "sim": read_requirements("sim"),
         "test": ["pytest", "pytest-timeout", "hypothesis"],
         "wire": read_requirements("base"),
@@ -53,6 +54,7 @@ setup(
             # what `ros2 run emu_planner` and the launch files start
             "plan_service = emu_planner.cli.serve:main",
             "planner_node = emu_planner.ros.planner_node:main",
+            "execute_by_hand = emu_planner.executor.by_hand:main",
             "sim_node = sim.ros_node:main",
         ],
     },

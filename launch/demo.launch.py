@@ -30,6 +30,7 @@ OF_PLANNER = (
     "camera_frozen_after",
     "start_service",
     "checkpoint",
+    "record",
 )
 
 
@@ -99,6 +100,11 @@ def arguments() -> list[DeclareLaunchArgument]:
             "checkpoint",
             default_value="nano",
             description="What the service plans with: nano, a checkpoint's folder, or its name on the hub",
+        ),
+        DeclareLaunchArgument(
+            "record",
+            default_value="",
+            description="Folder below which the session is recorded as a rosbag2 file; empty: it is not",
         ),
         DeclareLaunchArgument(
             "family", default_value="stack", description="Task family of the scene; see sim/tasks"

@@ -1,7 +1,7 @@
 """Start the planner node, brought up to active, and beside it the plan service.
 
 ros2 launch emu_planner planner.launch.py
-ros2 launch emu_planner planner.launch.py start_service:=false server:=gpu-machine:50151
+ros2 launch emu_planner planner.launch.py start_service:=false server:=gpu-machine:50151 record:=bags
 """
 
 from launch import LaunchDescription
@@ -9,7 +9,7 @@ from launch.actions import DeclareLaunchArgument, EmitEvent, ExecuteProcess, Reg
 from launch.conditions import IfCondition
 from launch.events import matches_action
 from launch.substitutions import LaunchConfiguration, PathJoinSubstitution, PythonExpression
-from launch_ros.actions import LifecycleNode
+from launch_ros.actions import LifecycleNode, Node
 from launch_ros.event_handlers import OnStateTransition
 from launch_ros.events.lifecycle import ChangeState
 from launch_ros.parameter_descriptions import ParameterFile, ParameterValue
@@ -22,7 +22,7 @@ PACKAGE = "emu_planner"
 def generate_launch_description() -> LaunchDescription:
     """Declare the arguments, then the service, the node and what brings it up."""
     planner = planner_node()
-    return LaunchDescription([*arguments(), plan_service(), planner, *bring_up(planner)])
+    return LaunchDescription([*arguments(), plan_service(), recorder(), planner, *bring_up(planner)])
 
 
 def arguments() -> list[DeclareLaunchArgument]:
@@ -75,6 +75,11 @@ def arguments() -> list[DeclareLaunchArgument]:
             default_value="nano",
             description="What the service plans with: nano, a checkpoint's folder, or its name on the hub",
         ),
+        DeclareLaunchArgument(
+            "record",
+            default_value="",
+            description="Folder below which the session is recorded as a rosbag2 file; empty: it is not",
+        ),
     ]
 
 
@@ -94,6 +99,21 @@ def plan_service() -> ExecuteProcess:
         name="plan_service",
         output="screen",
         condition=IfCondition(LaunchConfiguration("start_service")),
+    )
+
+
+def recorder() -> Node:
+    """What records the session; SIGINT, which ends a launch, closes its bag.
+
+    It is given as a Node so that cameras' topics that are remapped around this file are its own too.
+    """
+    folder = LaunchConfiguration("record")
+    return Node(
+        package=PACKAGE,
+        executable="emu-planner",
+        output="screen",
+        condition=IfCondition(PythonExpression(["'", folder, "' != ''"])),
+        arguments=["bag", "record", folder, "--namespace", ["/", LaunchConfiguration("namespace")]],
     )
 
 

@@ -5,7 +5,7 @@ import math
 import pybullet
 
 from sim.bullet import Bullet
-from sim.scene import COLOURS, FLOOR, WALL, Item, Receptacle
+from sim.scene import FLOOR, PAINT, WALL, Item, Receptacle
 
 _MASS = 0.08  # kg
 _ZONE_HEIGHT = 0.001  # m: thin as paint, thick enough to be drawn over the table
@@ -27,7 +27,7 @@ def table(bullet: Bullet, rgb: tuple[float, float, float]) -> int:
 
 def item(bullet: Bullet, what: Item) -> int:
     """A cube, a cylinder or a crate that can be moved."""
-    rgba = (*COLOURS[what.colour], 1)
+    rgba = (*PAINT[what.colour], 1)
     half = what.size / 2
     if what.kind in ("block", "crate"):
         extents = [half, half, what.height / 2]
@@ -74,7 +74,7 @@ def receptacle(bullet: Bullet, what: Receptacle) -> int:
 
 
 def _shade(colour: str, share: float) -> tuple[float, float, float, float]:
-    r, g, b = COLOURS[colour]
+    r, g, b = PAINT[colour]
     return (r * share, g * share, b * share, 1.0)
 
 

@@ -30,7 +30,7 @@ from sim import digest, robots
 from sim.episode import Episode, ImperfectError, record
 from sim.scene import Fact, Skill, training_seed
 from sim.state import SymbolicState
-from sim.tasks import FIRST, chosen, robots_for
+from sim.tasks import FIRST, chosen, robots_for, trained_robots
 from sim.world import World
 
 SHARD_SEEDS = 50
@@ -128,7 +128,7 @@ def family_of(seed: int, families: tuple[str, ...] = FIRST) -> str:
 
 def robot_of(seed: int, names: tuple[str, ...], families: tuple[str, ...] = FIRST) -> str:
     """Which of these robots acts in a training seed's scene: each does all its families in turn."""
-    able = [name for name in names if name in robots_for(family_of(seed, families))]
+    able = [name for name in names if name in trained_robots(family_of(seed, families))]
     return able[seed // len(families) % len(able)]
 
 
@@ -159,6 +159,11 @@ def write(
     if unable := [family for family in wanted if not set(names) & set(robots_for(family))]:
         raise ValueError(
             f"{robot} cannot do {', '.join(unable)}: leave them out, or take {robots_for(unable[0])}"
+        )
+    if unseen := [family for family in wanted if not set(names) & set(trained_robots(family))]:
+        raise ValueError(
+            f"{robot} with {', '.join(unseen)} is held out from training, for the suite "
+            f"embodied-generalisation: leave them out, or take {trained_robots(unseen[0])}"
         )
     training_seed(first_seed)
     training_seed(first_seed + episodes - 1)

@@ -27,10 +27,10 @@ from sim.fixtures import (
 from sim.scene import (
     BUTTON_HALF,
     CASE,
-    COLOURS,
     DRAWER_TRAVEL,
     FLOOR,
     KNOB_REACH,
+    PAINT,
     WALL,
     Button,
     Pose,
@@ -86,7 +86,7 @@ def _folder() -> tempfile.TemporaryDirectory[str]:
 def _urdf(what: Receptacle | Button) -> str:
     """Write the URDF once a process; the file goes when Python ends."""
     if isinstance(what, Button):
-        text = _button(COLOURS[what.colour])
+        text = _button(PAINT[what.colour])
     elif what.kind == "drawer":
         text = _drawer(what)
     else:
@@ -156,7 +156,7 @@ def _tub(half: tuple[float, float], height: float, rgb: Rgb) -> str:
 
 def _drawer(what: Receptacle) -> str:
     """A case at local y from -DRAWER_TRAVEL on, and the drawer, drawn closed."""
-    rgb = COLOURS[what.colour]
+    rgb = PAINT[what.colour]
     u, v = what.half[0] + WALL, what.half[1] + WALL
     back, front, wide = -DRAWER_TRAVEL - v - CASE, -DRAWER_TRAVEL + v, u + CASE
     wall = CASE - 0.004
@@ -184,7 +184,7 @@ def _cabinet(what: Receptacle) -> str:
 
     Its knob turns freely, so that it does not roll along the fingers that lead it around.
     """
-    rgb = COLOURS[what.colour]
+    rgb = PAINT[what.colour]
     u, v = what.half[0] + WALL, what.half[1] + WALL
     knob = lid_knob(what)
     lid = _box((0, 0, LID[0]), (2 * u, 2 * v, LID[1]), _shade(rgb, 0.72))

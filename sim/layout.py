@@ -30,8 +30,10 @@ class NoRoomError(Exception):
 class Layout:
     """A scene under construction."""
 
-    def __init__(self, rng: np.random.Generator) -> None:
+    def __init__(self, rng: np.random.Generator, first: tuple[str, ...] = ()) -> None:
         self.rng = rng
+        # colours that are given out before any of COLOURS
+        self._first = first
         self.items: list[Item] = []
         self.receptacles: list[Receptacle] = []
         self.buttons: list[Button] = []
@@ -40,7 +42,8 @@ class Layout:
 
     def colours(self, count: int) -> list[str]:
         """Distinct colours, in random order."""
-        return [str(c) for c in self.rng.permutation(list(COLOURS))[:count]]
+        first = [str(c) for c in self.rng.permutation(self._first)] if self._first else []
+        return [*first, *(str(c) for c in self.rng.permutation(list(COLOURS)))][:count]
 
     def kind(self) -> str:
         """Block or cylinder; blocks more often."""

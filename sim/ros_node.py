@@ -1,12 +1,12 @@
 """The simulated rig as a ROS node: two cameras that never stop, and an executor of subgoals.
 
 The only part of the simulator that knows ROS. Everything of Bullet happens in the thread that
-calls `work`; rclpy's callbacks run in another one and only leave notes for it. The executor obeys
-planner/active_subgoal alone: in state APPROVED, before valid_until, never with an epoch
-below one it has seen, and it reports STARTED, and is heard, before anything moves.
+calls `work`; rclpy's callbacks run in another one and only leave notes for it. Which subgoals are
+carried out, and what the planner hears of it, emu_planner/executor decides.
 """
 
 import array
+import concurrent.futures
 import contextlib
 import json
 import queue
@@ -19,19 +19,17 @@ from functools import partial
 from typing import Any
 
 import rclpy
-from emu_planner_msgs.msg import Plan, Subgoal
-from emu_planner_msgs.srv import ReportOutcome
+from emu_planner_msgs.msg import Plan
 from rcl_interfaces.msg import FloatingPointRange, IntegerRange, ParameterDescriptor
-from rclpy.event_handler import SubscriptionEventCallbacks
 from rclpy.executors import SingleThreadedExecutor
 from rclpy.node import Node
 from rclpy.qos import DurabilityPolicy, QoSProfile, ReliabilityPolicy
 from rclpy.signals import SignalHandlerOptions
 from rclpy.task import Future
-from rclpy.time import Time
 from sensor_msgs.msg import CameraInfo, Image
 from std_srvs.srv import Trigger
 
+from emu_planner.executor.executor import StoppedError, SubgoalExecutor, Work
 from emu_planner.plan.frame import Camera, Frame
 from sim import language, robots, tasks
 from sim.camera import VIEWS
@@ -43,14 +41,8 @@ _CAMERA = QoSProfile(depth=1, reliability=ReliabilityPolicy.RELIABLE)
 _LATCHED = QoSProfile(
     depth=1, reliability=ReliabilityPolicy.RELIABLE, durability=DurabilityPolicy.TRANSIENT_LOCAL
 )
-# how long the planner may take to answer a report, s
-_REPORT_TIMEOUT_S = 3.0
 # longest nap of the work loop, s: how soon it sees a note
 _NAP_S = 0.005
-
-
-class WithdrawnError(Exception):
-    """The planner took back the subgoal that is being carried out: stop where we are."""
 
 
 @dataclass(frozen=True)
@@ -69,37 +61,6 @@ class RigParams:
     time_factor: float
 
 
-class SubgoalFilter:
-    """Which messages on the planner's active_subgoal an executor may obey. Knows no clock.
-
-    Epochs count up as long as one planner lives; `forget` when it went away.
-    """
-
-    def __init__(self) -> None:
-        self._epoch = 0
-        self._obeyed: tuple[bytes, int, int] | None = None
-
-    def admit(self, subgoal: Subgoal, now_s: float) -> str:
-        """Why not to carry this subgoal out, in words; empty: do it. The same one is done once."""
-        if subgoal.epoch < self._epoch:
-            return f"epoch {subgoal.epoch} is older than {self._epoch}"
-        self._epoch = subgoal.epoch
-        if subgoal.state != Subgoal.STATE_APPROVED:
-            return f"its state is {subgoal.state}, not approved"
-        valid_until_s = Time.from_msg(subgoal.valid_until).nanoseconds / 1e9
-        if valid_until_s and now_s > valid_until_s:
-            return f"it was valid until {now_s - valid_until_s:.1f} s ago"
-        key = (bytes(subgoal.plan_id.uuid), subgoal.epoch, subgoal.index)
-        if key == self._obeyed:
-            return "it is in work already"
-        self._obeyed = key
-        return ""
-
-    def forget(self) -> None:
-        """The planner went away; a new one counts from the beginning."""
-        self._epoch, self._obeyed = 0, None
-
-
 class SimNode(Node):
     """See the module's text. Callbacks run in the executor's thread, `work` in Bullet's."""
 
@@ -110,43 +71,29 @@ class SimNode(Node):
         # what the callbacks leave for the thread of `work`; no SimpleQueue: a signal that arrives
         # at the end of its wait makes it wait for ever (Python 3.11)
         self._notes: queue.Queue[Callable[[], None]] = queue.Queue()
-        self._filter = SubgoalFilter()
         self._lock = threading.Lock()  # guards what follows
-        self._current: tuple[bytes, int] | None = None  # plan and index of the subgoal in work
-        self._withdrawn = False
         self._task = ""  # what the newest plan is asked to do
         self._verdict = (False, "the scene is not built yet")
         # of the thread of `work` alone
+        self._in_hand: Work | None = None
         self._frames: tuple[Frame, ...] = ()
         self._moved = True
         self._next_picture_s = 0.0
         self._pace_s, self._pace_step = 0.0, 0
         self._images = {c: self.create_publisher(Image, f"{c}/image_raw", _CAMERA) for c in VIEWS}
         self._infos = {c: self.create_publisher(CameraInfo, f"{c}/camera_info", _CAMERA) for c in VIEWS}
-        self._report_client = self.create_client(ReportOutcome, "planner/report_outcome")
-        events = SubscriptionEventCallbacks(matched=self._planner_matched)
-        self.create_subscription(
-            Subgoal, "planner/active_subgoal", self._take_subgoal, _LATCHED, event_callbacks=events
-        )
+        self._obedience = SubgoalExecutor(self, self._carry_out)
         self.create_subscription(Plan, "planner/plan", self._take_plan, _LATCHED)
         self.create_service(Trigger, "~/evaluate", self._evaluate)
         self.create_service(Trigger, "~/reset", self._reset)
 
     # -- callbacks: the executor's thread -----------------------------------------------------
 
-    def _planner_matched(self, status: Any) -> None:
-        if status.current_count == 0:
-            self._filter.forget()
-
-    def _take_subgoal(self, subgoal: Subgoal) -> None:
-        refusal = self._filter.admit(subgoal, self._now_s())
-        if not refusal:
-            self._notes.put(partial(self._obey, subgoal))
-        elif subgoal.state == Subgoal.STATE_APPROVED:
-            self.get_logger().warning(f"{subgoal.instruction!r} is not carried out: {refusal}")
-        elif subgoal.state == Subgoal.STATE_EXPIRED:
-            with self._lock:
-                self._withdrawn |= self._current == (bytes(subgoal.plan_id.uuid), subgoal.index)
+    def _carry_out(self, work: Work) -> tuple[bool, str]:
+        """Let the thread of `work` do it, and wait; the body of the SubgoalExecutor, in its thread."""
+        done: concurrent.futures.Future[tuple[bool, str]] = concurrent.futures.Future()
+        self._notes.put(partial(self._obey, work, done))
+        return done.result()
 
     def _take_plan(self, plan: Plan) -> None:
         with self._lock:
@@ -194,62 +141,35 @@ class SimNode(Node):
         self._judge()
         self.get_logger().info(f"scene {scene.family} {scene.seed} {scene.robot}: {scene.instruction!r}")
 
-    def _obey(self, subgoal: Subgoal) -> None:
-        """Carry out one subgoal, from STARTED to SUCCEEDED or FAILED."""
-        words = subgoal.instruction
-        with self._lock:
-            self._current, self._withdrawn = (bytes(subgoal.plan_id.uuid), subgoal.index), False
+    def _obey(self, work: Work, done: "concurrent.futures.Future[tuple[bool, str]]") -> None:
+        """Carry out one subgoal and leave what became of it in `done`."""
         try:
-            if not self._report(subgoal, ReportOutcome.Request.STARTED):
-                return
-            ok, detail = self._act(words)
-            self.get_logger().info(f"{words!r}: {'done' if ok else f'failed, {detail}'}")
+            outcome = self._act(work)
+        except StoppedError as stopped:
             self._judge()
-            # the next plan is to be made from a picture of what is now
-            self._next_picture_s = 0.0
-            self._publish_when_due()
-            outcome = ReportOutcome.Request.SUCCEEDED if ok else ReportOutcome.Request.FAILED
-            self._report(subgoal, outcome, detail)
-        except WithdrawnError:
-            self._judge()
-            self.get_logger().warning(f"{words!r}: stopped, the planner took it back")
-        finally:
-            with self._lock:
-                self._current = None
+            done.set_exception(stopped)
+            return
+        except BaseException as error:
+            done.set_exception(error)
+            raise
+        self._judge()
+        # the next plan is to be made from a picture of what is now
+        self._next_picture_s = 0.0
+        self._publish_when_due()
+        done.set_result(outcome)
 
-    def _act(self, words: str) -> tuple[bool, str]:
+    def _act(self, work: Work) -> tuple[bool, str]:
+        words = work.subgoal.instruction
         skill = language.parse(words, self._world.scene)
         if skill is None:
             return False, f"no skill is called {words!r} in this scene"
         self._pace_s, self._pace_step = time.monotonic(), self._world.steps
-        self._world.on_step = self._stepped
+        self._in_hand, self._world.on_step = work, self._stepped
         try:
             result = self._world.execute(skill)
         finally:
-            self._world.on_step = None
+            self._in_hand = self._world.on_step = None
         return result.ok, result.detail
-
-    def _report(self, subgoal: Subgoal, outcome: int, detail: str = "") -> bool:
-        """Whether the planner took the report; the cameras go on meanwhile."""
-        request = ReportOutcome.Request(
-            plan_id=subgoal.plan_id,
-            epoch=subgoal.epoch,
-            index=subgoal.index,
-            outcome=outcome,
-            detail=detail,
-        )
-        answer = self._report_client.call_async(request)
-        deadline = time.monotonic() + _REPORT_TIMEOUT_S
-        while not answer.done() and time.monotonic() < deadline:
-            self._publish_when_due()
-            time.sleep(_NAP_S)
-        if not answer.done():
-            self._report_client.remove_pending_request(answer)
-            self.get_logger().error("the planner does not answer planner/report_outcome")
-            return False
-        if not answer.result().success:
-            self.get_logger().warning(f"the planner refused a report: {answer.result().error_msg}")
-        return bool(answer.result().success)
 
     def _judge(self) -> None:
         """Refresh what ~/evaluate answers: the task of the newest plan, else the scene's own."""
@@ -278,8 +198,8 @@ class SimNode(Node):
     def _stepped(self) -> None:
         """After each step of physics: stop if told to, follow the clock, keep the cameras going."""
         self._moved = True
-        if self._withdrawn:
-            raise WithdrawnError
+        if self._in_hand is not None:
+            self._in_hand.check()
         simulated_s = (self._world.steps - self._pace_step) / STEPS_PER_SECOND
         due_s = self._pace_s + simulated_s / self._params.time_factor
         if (early_s := due_s - time.monotonic()) > 0:
@@ -303,9 +223,6 @@ class SimNode(Node):
                 message.header.stamp, message.header.frame_id = stamp, camera.frame_id
             self._infos[frame.camera].publish(info)
             self._images[frame.camera].publish(image)
-
-    def _now_s(self) -> float:
-        return float(self.get_clock().now().nanoseconds / 1e9)
 
 
 def _image_message(frame: Frame) -> Image:

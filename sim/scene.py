@@ -27,6 +27,14 @@ COLOURS: dict[str, tuple[float, float, float]] = {
     "cyan": (0.10, 0.78, 0.84),
     "orange": (0.98, 0.46, 0.04),
 }
+# Paint of the generalisation suite: training draws from COLOURS, which has none of it
+UNSEEN_COLOURS: dict[str, tuple[float, float, float]] = {
+    "pink": (0.98, 0.56, 0.76),
+    "brown": (0.42, 0.24, 0.10),
+    "black": (0.07, 0.07, 0.08),
+    "lime": (0.64, 0.94, 0.12),
+}
+PAINT = COLOURS | UNSEEN_COLOURS
 
 SLOT_PITCH = 0.06  # m between the centres of two slots of a receptacle
 FLOOR = 0.004  # m, thickness of a container's floor
@@ -40,6 +48,7 @@ DRAWER_TRAVEL = 0.130  # m that a drawer slides
 CASE = 0.014  # m by which its case is wider and deeper
 KNOB_REACH = 0.032  # m that its knob stands out
 LID_SLACK = 0.014  # m: a cabinet's lid turns a little more than a quarter
+TALLEST = 3  # objects in a tower, where a scene allows no more
 BUTTON_HALF = (0.045, 0.028)  # m, half extents of a button's base
 
 
@@ -285,6 +294,8 @@ class Scene:
     buttons: tuple[Button, ...] = ()
     # relations (of sim/relations.py) by which a place may be chosen, besides in and on
     relations: tuple[str, ...] = ()
+    # of how many objects a tower may be
+    tallest: int = TALLEST
 
     def item(self, name: str) -> Item:
         """The item of that name; KeyError names those that are there."""

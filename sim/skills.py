@@ -22,7 +22,6 @@ if TYPE_CHECKING:
 
 _TRANSIT = 0.25  # m: every motion across the table has the grasp point at least this high
 _NEAR = 0.06  # m above the grasp: from here the motion is straight down
-_HIGHEST = 2  # objects below the one that is put on top
 _REST_STEPS = 6
 _TRIES = 3
 _EXACT = 0.0015  # rad: how near the joints come before anything is grasped, let go or shown
@@ -116,7 +115,7 @@ def _why_no_place(world: "World", now: SymbolicState, skill: Skill) -> str | Non
     if now.of(target).relation not in ("on", "in"):
         return f"the {target} is {now.of(target).relation}"
     below, ground = now.level(target)
-    if below >= _HIGHEST:
+    if below >= world.scene.tallest - 1:
         return f"the tower under the {target} is too high"
     receptacle = world.scene.receptacle(ground)
     if receptacle is not None and receptacle.wall_height > 0:

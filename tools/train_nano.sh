@@ -24,7 +24,7 @@ emu=("${PYTHON:-python3}" -m emu_planner.cli.main)
 mkdir -p "$run" "$data"
 
 if [ -z "${DATA:-}" ]; then
-    nice -n 15 "${emu[@]}" data sim --out "$data" --episodes "${EPISODES:-200000}" \
+    OMP_NUM_THREADS=1 nice -n 15 "${emu[@]}" data sim --out "$data" --episodes "${EPISODES:-200000}" \
         ${WORKERS:+--workers "$WORKERS"} >"$run/data.log" 2>&1 &
     writer=$!
     # what it has not finished is written by the next run

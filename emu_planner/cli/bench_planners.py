@@ -72,6 +72,14 @@ class WithTokenizer:
 
         return decode(self.vision, encode(self.vision, picture), ("picture",)).rgb
 
+    def random_picture(self, picture: NDArray[np.uint8], seed: int) -> NDArray[np.uint8]:
+        """What the tokenizer makes of random codes, as many as it has for this picture."""
+        from emu_planner.engine.picture import decode, encode
+
+        codes = encode(self.vision, picture)
+        drawn = np.random.default_rng(seed).integers(0, self.vision.config.n_embed, codes.shape, codes.dtype)
+        return decode(self.vision, drawn, ("picture",)).rgb
+
 
 def find(name: str, vision: str | None) -> Entry:
     """The planner of a name.

@@ -211,7 +211,9 @@ def _remote(server: str) -> "RemotePlanner":
     from emu_planner.wire.client import ClientConfig, RemotePlanner
     from emu_planner.wire.credentials import Credentials
 
-    return RemotePlanner(server, ClientConfig(credentials=Credentials.from_environment()))
+    # as patient as the page's goals are; the service keeps a plan for less
+    config = ClientConfig(credentials=Credentials.from_environment(), resume_patience_s=60.0)
+    return RemotePlanner(server, config)
 
 
 @contextlib.contextmanager

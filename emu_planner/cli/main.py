@@ -7,7 +7,7 @@ load torch. Each module has `add_arguments(parser)` and `run(args) -> int`, the 
 import argparse
 import importlib
 import sys
-from collections.abc import Sequence
+from collections.abc import Container, Sequence
 
 COMMANDS = {
     "demo": "a simulated robot is given a task and carries out the plan, all in one terminal",
@@ -19,6 +19,7 @@ COMMANDS = {
     "generate": "pictures and stories of words and pictures, from prompts",
     "view": "show stories: numbered files, a page, a video",
     "console": "the operator's page: watch a robot, say what it shall do, review its plan step by step",
+    "bag": "record a planning session as a rosbag2 file; replay it, show it",
     "data": "write training episodes from the simulator, export and check them",
 }
 
@@ -26,19 +27,22 @@ COMMANDS = {
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one subcommand; returns the exit status."""
     given = list(sys.argv[1:] if argv is None else argv)
+    args = make_parser(given[:1]).parse_args(given)
+    return int(importlib.import_module(f"emu_planner.cli.{args.command}").run(args))
+
+
+def make_parser(loaded: Container[str]) -> argparse.ArgumentParser:
+    """The parser, with the arguments of those subcommands only whose module may be imported."""
     parser = argparse.ArgumentParser(
         prog="emu-planner",
         description="Plans robot tasks: camera frames and one sentence in, subgoals and keyframes out.",
     )
-    chosen = given[0] if given and given[0] in COMMANDS else None
     subparsers = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
     for name, summary in COMMANDS.items():
         subparser = subparsers.add_parser(name, help=summary, description=summary)
-        if name == chosen:
-            module = importlib.import_module(f"emu_planner.cli.{name}")
-            module.add_arguments(subparser)
-    args = parser.parse_args(given)
-    return int(module.run(args))
+        if name in loaded:
+            importlib.import_module(f"emu_planner.cli.{name}").add_arguments(subparser)
+    return parser
 
 
 if __name__ == "__main__":

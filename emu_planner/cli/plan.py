@@ -29,6 +29,7 @@ from emu_planner.plan import (
 from emu_planner.wire.client import ClientConfig, RemotePlanner
 from emu_planner.wire.credentials import Credentials
 from emu_planner.wire.images import Encoding, ImageConfig
+from emu_planner.wire.tracing import Tracing
 
 # names of the pictures' cameras, in the order in which they are given
 CAMERAS = ("front", "side")
@@ -101,9 +102,12 @@ def _open_planner(args: argparse.Namespace, frames: Still) -> Iterator[Planner]:
     # lossless where that fits: the plan is then the same as without a service
     pixels = sum(frame.rgb.size // 3 for frame in frames.observation.frames)
     encoding = Encoding.PNG if pixels <= _MOST_LOSSLESS_PIXELS else Encoding.JPEG
-    with RemotePlanner(
-        args.server, ClientConfig(images=ImageConfig(encoding), credentials=Credentials.from_environment())
-    ) as planner:
+    config = ClientConfig(
+        images=ImageConfig(encoding),
+        credentials=Credentials.from_environment(),
+        tracing=Tracing.from_environment("emu_planner.plan"),
+    )
+    with RemotePlanner(args.server, config) as planner:
         yield planner
 
 

@@ -1,7 +1,6 @@
 """`emu-planner serve`: the model behind a gRPC socket. Also the ROS executable `plan_service`."""
 
 import argparse
-import logging
 import sys
 import time
 from collections.abc import Sequence
@@ -13,8 +12,10 @@ from emu_planner.cli.arguments import positive
 from emu_planner.cli.model import add_model_arguments, load_planner
 from emu_planner.plan import Planner
 from emu_planner.service.config import DEFAULT_ADDRESS, ServiceConfig
+from emu_planner.service.logs import log_to_stderr
 from emu_planner.service.server import serve
 from emu_planner.wire.credentials import CredentialsError
+from emu_planner.wire.tracing import Tracing
 
 if TYPE_CHECKING:
     from emu_planner.service.metrics import Metrics
@@ -45,7 +46,20 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "so many is taken at the start (default: %(default)s)",
     )
     parser.add_argument(
+        "--resume-window",
+        type=float,
+        metavar="S",
+        default=ServiceConfig.resume_window_s,
+        help="how long a plan outlives its client's link, s; 0: not at all (default: %(default)s)",
+    )
+    parser.add_argument(
         "--metrics-port", type=int, metavar="PORT", help="answer Prometheus on 127.0.0.1:PORT/metrics"
+    )
+    parser.add_argument(
+        "--log-format",
+        choices=("text", "json"),
+        default="text",
+        help="json: one object a line, with the session that it is about (default: %(default)s)",
     )
     secrets = parser.add_argument_group("who may call, over an encrypted link (docs/security.md)")
     secrets.add_argument("--tls-certificate", type=Path, metavar="PEM", help="the service's certificate")
@@ -65,7 +79,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Serve until SIGTERM or SIGINT. 2: wrong arguments or checkpoint; 3: the port is taken."""
-    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s")
+    log_to_stderr(as_json=args.log_format == "json")
     begun_s = time.monotonic()
     unusable: list[ValueError] = []
 
@@ -90,14 +104,16 @@ def run(args: argparse.Namespace) -> int:
             tokens=args.tokens,
             max_sessions=args.max_sessions,
             max_running_plans=args.max_plans,
+            resume_window_s=args.resume_window,
             model=Path(args.checkpoint).name,
         )
+        tracing = Tracing.from_environment("emu_planner.service")
     except ValueError as error:
         print(f"emu-planner serve: {error}", file=sys.stderr)
         return 2
     try:
         metrics = _serve_metrics(args.metrics_port)
-        serve(load, replace(config, model_version=_version(args.checkpoint)), metrics)
+        serve(load, replace(config, model_version=_version(args.checkpoint)), metrics, tracing)
     except OSError as error:
         print(f"emu-planner serve: {error}", file=sys.stderr)
         return 3

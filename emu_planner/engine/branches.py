@@ -30,6 +30,7 @@ class Branches:
         unconditional: prompt of row 1, BOS to BSS; None: no guidance.
         imageless: prompt of row 2, BOS to BSS; None: no such row. Needs `unconditional` and `boi`.
         boi: id of image start.
+        cache: empty memory for these rows, if it shall not be new.
     """
 
     def __init__(
@@ -40,6 +41,7 @@ class Branches:
         unconditional: Sequence[int] | None = None,
         imageless: Sequence[int] | None = None,
         boi: int | None = None,
+        cache: StaticCache | None = None,
     ) -> None:
         if imageless is not None and (unconditional is None or boi is None):
             raise ValueError("guidance without images needs the unconditional prompt and the id of BOI too")
@@ -53,7 +55,7 @@ class Branches:
         # prompts of rows 1 and 2 until they are needed
         self._waiting = [list(prompt) for prompt in (unconditional, imageless) if prompt is not None]
         self._rows = list(range(1 + len(self._waiting)))
-        self._cache = StaticCache(
+        self.cache = cache or StaticCache(
             model.config,
             rows=len(self._rows),
             capacity=capacity,
@@ -67,17 +69,22 @@ class Branches:
         return self._device
 
     @property
+    def rows(self) -> int:
+        """How many rows there are, those of guidance included."""
+        return len(self._rows)
+
+    @property
     def length(self) -> int:
         """Tokens in the sequence so far."""
-        return self._cache.lengths[0]
+        return self.cache.lengths[0]
 
     @property
     def room(self) -> int:
         """Tokens of an image that still fit."""
-        held = list(self._cache.lengths)
+        held = list(self.cache.lengths)
         for row, prompt in enumerate(self._waiting, start=1):
             held[row] += len(prompt)
-        return self._cache.capacity - max(held)
+        return self.cache.capacity - max(held)
 
     @torch.inference_mode()
     def extend(self, tokens: Sequence[int], *, image: bool) -> Tensor:
@@ -120,12 +127,26 @@ class Branches:
             self._open_image(tokens[0])
         taken = torch.tensor(list(tokens), device=self._device, dtype=block.dtype)
         hidden = self._run(rows, torch.cat((taken, block)), mutual=len(block))
-        self._cache.truncate(rows, len(block))
+        self.cache.truncate(rows, len(block))
         return hidden[: len(rows) if guided else 1, len(tokens) :]
+
+    def claim_image(self, tokens: int) -> int:
+        """Note that so many tokens of an image come into the cache without `extend`.
+
+        Returns:
+            The tokens in the longest row then.
+
+        Raises:
+            ContextFullError: there is no room for them.
+        """
+        assert not self._waiting, "an image has begun"
+        self.passes += 1
+        self.cache.append(self._rows, tokens)
+        return max(self.cache.lengths)
 
     def retract_image(self, tokens: int) -> None:
         """Take back the last `tokens` tokens of an image, as if they had never come."""
-        self._cache.truncate(self._rows, tokens)
+        self.cache.truncate(self._rows, tokens)
 
     @torch.inference_mode()
     def logits(self, hidden: Tensor, first: int, stop: int) -> Tensor:
@@ -138,16 +159,16 @@ class Branches:
             self._run([row], prompt)
         self._waiting = []
         if self._restart and token == self._boi:
-            self._cache.truncate([2], self._cache.lengths[2] - self._restart)
+            self.cache.truncate([2], self.cache.lengths[2] - self._restart)
 
     def _run(self, rows: Sequence[int], tokens: Sequence[int] | Tensor, *, mutual: int = 0) -> Tensor:
         """One pass; the hidden states [rows, S, width] after each token; the last `mutual` see each other."""
         self.passes += 1
         device, new = self._device, len(tokens)
         ids = torch.as_tensor(tokens, device=device)[None].expand(len(rows), -1)
-        if not mutual and not any(self._cache.lengths[row] for row in rows):
-            return self._model.hidden(ids, cache=self._cache.append(rows, new))
-        window = self._cache.append(rows, new, multiple_of=SLOTS)
+        if not mutual and not any(self.cache.lengths[row] for row in rows):
+            return self._model.hidden(ids, cache=self.cache.append(rows, new))
+        window = self.cache.append(rows, new, multiple_of=SLOTS)
         starts = window.starts[:1] if len(set(window.starts)) == 1 else window.starts
         positions = torch.tensor(starts, device=device)[:, None] + torch.arange(new, device=device)
         seen = positions.clone()

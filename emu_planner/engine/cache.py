@@ -48,8 +48,15 @@ class StaticCache:
             keys.transpose(2, 3).contiguous().transpose(2, 3) if keys.device.type == "cpu" else keys
             for keys in self.keys
         ]
-        self.capacity = capacity
+        # slots of a row, and how many of them may be used
+        self.memory = self.capacity = capacity
         self.lengths = [0] * rows
+
+    def reset(self, capacity: int) -> None:
+        """Empty it, for sequences of at most `capacity` tokens; its memory stays where it is."""
+        assert capacity <= self.memory
+        self.capacity = capacity
+        self.lengths = [0] * len(self.lengths)
 
     def append(self, rows: Sequence[int], new: int, *, multiple_of: int = 1) -> "CacheWindow":
         """Where one forward pass puts `new` tokens of each of these adjacent rows.

@@ -65,6 +65,8 @@ class Grammar:
         # Specials are text tokens too, but for those that mean something only elsewhere.
         stray = (v.pad, v.bos, v.bss, v.img, v.eoi, v.eol, v.eof, v.tms)
         self._text = Choice(0, v.first_visual, stray)
+        # id of what ends a row of an image
+        self.row_end = v.eol
         # ids of visual codes
         self.visual = Choice(v.first_visual, v.first_visual + v.codes)
         self._first_digit = Choice(v.zero + 1, v.zero + 10)

@@ -39,15 +39,18 @@ class Token:
 
 @dataclass(frozen=True)
 class Draft:
-    """The present picture has changed as a whole, and will again: so many passes of all are done."""
+    """The present image has changed as a whole; with its tokens, it is done."""
 
     done: int
+    # of as many passes
     passes: int
+    # codes with the forced ones between them, when all passes are done
+    tokens: tuple[int, ...] = ()
 
 
 # One pass inside an image: from the decoder's parts and the tokens that no pass has read yet to the
-# next tokens: codes, with the forced ones between them; or to a Draft, while no code is certain yet.
-# What the branches did not take, of these and those, the next pass reads.
+# next tokens: codes, with the forced ones between them, of which only the last is not read yet. Or to a
+# Draft: then of those tokens all but the last are read, and of the draft's own none.
 ImageStep = Callable[[Branches, Grammar, Sampler, Decoding, list[int]], list[int] | Draft]
 
 
@@ -95,23 +98,24 @@ def generate(
         if stopped():
             return
         choice, phase = grammar.choice(), grammar.phase
-        held, logprob = branches.length, 0.0
-        chosen: list[int] | Draft
+        logprob = 0.0
         if image_step is not None and phase is Phase.IMAGE:
-            chosen = image_step(branches, grammar, sampler, decoding, pending)
+            told = image_step(branches, grammar, sampler, decoding, pending)
+            if isinstance(told, Draft):
+                yield told
+                chosen = list(told.tokens)
+                pending = pending[-1:] + chosen
+            else:
+                chosen, pending = told, told[-1:]
         else:
             hidden = branches.extend(pending, image=image)
             token, logprob = _choose(branches, sampler, decoding, hidden, choice, phase)
-            chosen = [token]
-        if isinstance(chosen, Draft):
-            yield chosen
-            chosen = []
+            chosen, pending = [token], [token]
         for token in chosen:
             grammar.advance(token)
             yield Token(token, phase, logprob)
         if chosen and chosen[-1] in ends:
             return
-        pending = (pending + chosen)[branches.length - held :]
         image = grammar.phase is not Phase.TEXT
 
 

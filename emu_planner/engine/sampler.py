@@ -28,6 +28,11 @@ class Sampling:
         if self.temperature < 0 or self.top_k < 0 or not 0 < self.top_p <= 1:
             raise ValueError(f"{self}: expected temperature >= 0, top_k >= 0 and 0 < top_p <= 1")
 
+    @property
+    def certain(self) -> bool:
+        """Whether the most likely token is always chosen, without chance."""
+        return self.temperature == 0 or self.top_k == 1
+
 
 def guide(logits: Tensor, scale: float, image_scale: float = 1.0) -> Tensor:
     """Classifier-free guidance of logits [2, ..., V] or [3, ..., V]: rows c, u and n.
@@ -57,18 +62,23 @@ class Sampler:
 
     def noise(self, like: Tensor, sampling: Sampling) -> Tensor | None:
         """The chance [V] that the next choice among as many ids takes; None: it takes none."""
-        if sampling.temperature == 0 or sampling.top_k == 1:
-            return None
-        return self.waits(like).log_()
+        return None if sampling.certain else self.fill(torch.empty_like(like))
+
+    def fill(self, noise: Tensor) -> Tensor:
+        """Draw the chance of the next choice into a tensor; returns it."""
+        return self._wait(noise).log_()
 
     def waits(self, like: Tensor) -> Tensor:
-        """Exponential variates of the shape [...] of `like`, float32, mean 1, never 0."""
-        return torch.empty_like(like).exponential_(generator=self._generator).clamp_(min=_LEAST)
+        """Exponential variates of the shape [...] of `like`, mean 1, never 0."""
+        return self._wait(torch.empty_like(like))
 
     def any_of(self, ids: int, count: int) -> Tensor:
         """`count` numbers below `ids`, each as likely as any other, [count]."""
         device = self._generator.device
         return torch.randint(ids, (count,), generator=self._generator, device=device)
+
+    def _wait(self, waits: Tensor) -> Tensor:
+        return waits.exponential_(generator=self._generator).clamp_(min=_LEAST)
 
 
 def choose(logits: Tensor, sampling: Sampling, noise: Tensor | None) -> Tensor:
@@ -81,7 +91,7 @@ def choose(logits: Tensor, sampling: Sampling, noise: Tensor | None) -> Tensor:
         return logits.argmax(dim=-1)
     scores = logits / sampling.temperature
     if 0 < sampling.top_k < scores.shape[-1]:
-        least = scores.topk(sampling.top_k).values[..., -1:]
+        least = scores.topk(sampling.top_k, sorted=False).values.amin(dim=-1, keepdim=True)
         scores = scores.masked_fill(scores < least, -torch.inf)
     if sampling.top_p >= 1:
         return (scores - noise).argmax(dim=-1)

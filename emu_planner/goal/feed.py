@@ -7,7 +7,7 @@ subtracted from each other. Knows no ROS message and no planner.
 import threading
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from emu_planner.goal.health import CameraWatch, HealthLimits
 from emu_planner.plan import ErrorCode, Frame, Mailbox, Observation, PlanError, Stop
@@ -16,6 +16,8 @@ from emu_planner.plan import ErrorCode, Frame, Mailbox, Observation, PlanError, 
 _SLICE_S = 0.02
 # a camera that was silent for longer is not extrapolated any further, s
 _LONGEST_EXTRAPOLATION_S = 1.0
+# observations of which FreshFrames remembers when they were captured
+_REMEMBERED = 16
 
 
 @dataclass(frozen=True)
@@ -154,6 +156,8 @@ class FreshFrames:
     stop: Stop
     # shortest wait that newest() grants, whatever its caller asks for, s
     patience_s: float = 0.0
+    # of the last observations handed out, by number: when each camera's picture was captured, s
+    taken: dict[int, dict[str, float]] = field(default_factory=dict)
 
     def newest(self, timeout_s: float = 0.0) -> Observation:
         """The newest observation of which every picture is fresh; waits for it.
@@ -169,7 +173,11 @@ class FreshFrames:
                     ErrorCode.STALE_OBSERVATION, self._complaint(stale, patience_s), retryable=True
                 )
             time.sleep(_SLICE_S)
-        return self.feed.take(self.cameras)
+        observation = self.feed.take(self.cameras)
+        self.taken[observation.seq] = {frame.camera: frame.stamp_s for frame in observation.frames}
+        while len(self.taken) > _REMEMBERED:
+            self.taken.pop(next(iter(self.taken)))
+        return observation
 
     def _is_fresh(self, camera: str) -> bool:
         captured = self.feed.captured(camera)

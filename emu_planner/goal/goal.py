@@ -83,6 +83,7 @@ class PlanGoal:
         self._again = 0  # steps that a reviewer wanted made again
         self._seed: int | None = None
         self._stamp_s = 0.0
+        self._pictures: tuple[tuple[str, float], ...] = ()
         self._feedback = Feedback(Phase.CONNECTING, self._epoch, 0, "", 0.0, 0, 0.0)
         self._result: Result | None = None
 
@@ -140,7 +141,9 @@ class PlanGoal:
             if self._result is not None:
                 return self._result.plan
             steps = tuple(self._steps.values())
-            return PlanView(self.request, self._epoch, steps, self._seed, self._stamp_s)
+            return PlanView(
+                self.request, self._epoch, steps, self._seed, self._stamp_s, pictures=self._pictures
+            )
 
     def review(self, epoch: int, index: int, decision: Decision, text: str = "", reviewer: str = "") -> None:
         """Take a person's decision about the step that waits for it.
@@ -235,9 +238,10 @@ class PlanGoal:
     def _ask(self, max_subgoals: int, take: Callable[[int], None]) -> FinishReason | None:
         """One call of the planner; `take` gets each step's index. None: the goal ended meanwhile."""
         generation = replace(self.request.task.generation, max_subgoals=max_subgoals)
-        if self._again:
-            # the same seed would give the same step again
-            generation = replace(generation, seed=((self._seed or 0) + self._again) % 2**64)
+        if self._seed is not None:
+            # one seed for the whole goal, so that its record is enough to make it again; a step that
+            # is made again has another, as the same would give the same step
+            generation = replace(generation, seed=(self._seed + self._again) % 2**64)
         task = replace(self.request.task, generation=generation)
         with self._changed:
             if self.has_ended:
@@ -259,7 +263,7 @@ class PlanGoal:
                 case Waiting():
                     self._tell(Phase.QUEUED, self._feedback.index, queue=event.position)
                 case PlanStarted():
-                    self._start(event)
+                    self._start(event, frames)
                 case TextDelta():
                     text = self._feedback.text if self._feedback.index == event.index else ""
                     self._tell(Phase.GENERATING_TEXT, event.index, text + event.text)
@@ -290,8 +294,9 @@ class PlanGoal:
         elif finish is not None:
             self.end(Ending.COMPLETE, finish=finish.value)
 
-    def _start(self, started: PlanStarted) -> None:
+    def _start(self, started: PlanStarted, frames: FreshFrames) -> None:
         with self._changed:
+            self._pictures = tuple(frames.taken.get(started.observation_seq, {}).items())
             self._stamp_s = started.observation_stamp_s
             if self._seed is None:
                 self._seed = started.seed

@@ -118,6 +118,8 @@ class PlanView:
     stamp_s: float
     ending: Ending | None = None
     finish: str = ""  # a plan.FinishReason's value, or "error"
+    # the pictures that the newest of the planner's calls began from: camera and capture time, s
+    pictures: tuple[tuple[str, float], ...] = ()
 
 
 @dataclass(frozen=True)

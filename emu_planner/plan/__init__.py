@@ -17,7 +17,7 @@ from emu_planner.plan.event import (
 )
 from emu_planner.plan.frame import Camera, Frame, FrameSource, Mailbox, Observation, Still
 from emu_planner.plan.planner import Generation, Planner, Task
-from emu_planner.plan.progress import Progress, compare
+from emu_planner.plan.progress import Progress, ProgressLimits, Verdict, compare
 from emu_planner.plan.report import Report, collect
 from emu_planner.plan.step import Keyframe, Outcome, Step, StepOutcome
 from emu_planner.plan.stop import Stop
@@ -40,6 +40,7 @@ __all__ = [
     "PlanStarted",
     "Planner",
     "Progress",
+    "ProgressLimits",
     "Report",
     "Step",
     "StepComplete",
@@ -49,6 +50,7 @@ __all__ = [
     "Task",
     "TextDelta",
     "Timing",
+    "Verdict",
     "Waiting",
     "collect",
     "compare",

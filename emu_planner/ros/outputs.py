@@ -4,14 +4,19 @@ Knows no planner and makes no decision.
 """
 
 import threading
+from collections.abc import Iterable
 from typing import Any
 
 from diagnostic_msgs.msg import DiagnosticArray
+from emu_planner_msgs.action import PlanTask
 from emu_planner_msgs.msg import Keyframe, Plan, PlannerStatus, PlanProgress, Subgoal
+from rclpy.action.server import ServerGoalHandle
 from rclpy.duration import Duration
 from rclpy.node import Node
 from rclpy.qos import DurabilityPolicy, QoSProfile, ReliabilityPolicy
 from sensor_msgs.msg import CameraInfo, CompressedImage
+from service_msgs.msg import ServiceEventInfo
+from std_msgs.msg import Header
 
 from emu_planner.goal.states import Feedback, PlannedStep, PlanView
 from emu_planner.ros import convert
@@ -22,6 +27,10 @@ LATCHED = QoSProfile(
     depth=1, reliability=ReliabilityPolicy.RELIABLE, durability=DurabilityPolicy.TRANSIENT_LOCAL
 )
 ALL = QoSProfile(depth=10, reliability=ReliabilityPolicy.RELIABLE)
+
+# what is said on the topic <service>/_service_event
+EVENT_SUFFIX = "/_service_event"
+_SEND_GOAL, _GET_RESULT = PlanTask.Impl.SendGoalService, PlanTask.Impl.GetResultService
 
 
 def latched_for(seconds: float) -> QoSProfile:
@@ -55,7 +64,12 @@ class Outputs:
         self._info = self._publish(CameraInfo, "~/keyframe/camera_info", LATCHED)
         self._keyframes = self._publish(Keyframe, "~/keyframes", ALL)
         self._progress = self._publish(PlanProgress, "~/progress", NEWEST)
+        self._observed = self._publish(Header, "~/observed", ALL)
         self._status = self._publish(PlannerStatus, "~/status", LATCHED)
+        self._goals = self._publish(_SEND_GOAL.Event, f"~/plan_task/_action/send_goal{EVENT_SUFFIX}", LATCHED)
+        self._results = self._publish(
+            _GET_RESULT.Event, f"~/plan_task/_action/get_result{EVENT_SUFFIX}", LATCHED
+        )
         self._diagnostics = self._publish(DiagnosticArray, "/diagnostics", ALL)
 
     def destroy(self) -> None:
@@ -68,6 +82,11 @@ class Outputs:
     def plan(self, plan: PlanView) -> None:
         """The plan as it stands."""
         self._send(self._plan, convert.plan_to_msg(plan, self.frame_ids))
+
+    def observed(self, pictures: Iterable[tuple[str, float]]) -> None:
+        """Which pictures a plan was begun from: a Header each, with its stamp and its camera's name."""
+        for camera, stamp_s in pictures:
+            self._send(self._observed, Header(stamp=convert.s_to_time(stamp_s), frame_id=camera))
 
     def active(self, plan: PlanView, offered: PlannedStep) -> None:
         """The step on offer; an executor obeys it only in state APPROVED."""
@@ -98,6 +117,22 @@ class Outputs:
         """How the node is, for monitors."""
         message.header.stamp = self._node.get_clock().now().to_msg()
         self._send(self._diagnostics, message)
+
+    def asked(self, handle: ServerGoalHandle) -> None:
+        """A goal was accepted. Introspection of services is ROS 2's own, of actions only since Kilted."""
+        request = _SEND_GOAL.Request(goal_id=handle.goal_id, goal=handle.request)
+        info = self._event_info(ServiceEventInfo.REQUEST_RECEIVED)
+        self._send(self._goals, _SEND_GOAL.Event(info=info, request=[request]))
+
+    def answered(self, handle: ServerGoalHandle, result: PlanTask.Result) -> None:
+        """A goal has ended; the request's goal id says which."""
+        request = _GET_RESULT.Request(goal_id=handle.goal_id)
+        response = _GET_RESULT.Response(status=handle.status, result=result)
+        info = self._event_info(ServiceEventInfo.RESPONSE_SENT)
+        self._send(self._results, _GET_RESULT.Event(info=info, request=[request], response=[response]))
+
+    def _event_info(self, kind: int) -> ServiceEventInfo:
+        return ServiceEventInfo(event_type=kind, stamp=self._node.get_clock().now().to_msg())
 
     def _publish(self, kind: type, topic: str, qos: QoSProfile) -> Any:
         publisher = self._node.create_publisher(kind, topic, qos)

@@ -71,8 +71,8 @@ class PlannerParams:
     connect_timeout: float = _param(3.0, "Longest wait for the service to answer, s", 0.1, 60.0)
     reconnect_patience: float = _param(
         0.0,
-        "How long a goal waits for a service that went away, loads its model or is full, and then asks "
-        "again, s; 0: the goal ends at once",
+        "How long a goal waits for a service that went away, loads its model or is full, s: a plan whose "
+        "link broke goes on where it was (within 2 s also at 0); else the service is asked again, but at 0",
         0.0,
         3600.0,
     )

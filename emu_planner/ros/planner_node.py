@@ -14,12 +14,14 @@ from functools import partial
 
 import rclpy
 from emu_planner_msgs.action import PlanTask
+from emu_planner_msgs.msg import PlannerStatus
 from emu_planner_msgs.srv import GetPlan, GetServerInfo, ReportOutcome, ReviewSubgoal
 from rclpy.action import ActionServer, CancelResponse, GoalResponse
 from rclpy.action.server import ServerGoalHandle
 from rclpy.callback_groups import MutuallyExclusiveCallbackGroup, ReentrantCallbackGroup
 from rclpy.executors import ExternalShutdownException, MultiThreadedExecutor
 from rclpy.lifecycle import LifecycleNode, LifecycleState, TransitionCallbackReturn
+from rclpy.service_introspection import ServiceIntrospectionState
 from rclpy.task import Future
 from std_srvs.srv import SetBool, Trigger
 
@@ -31,12 +33,13 @@ from emu_planner.plan import PlanError, Planner
 from emu_planner.ros import convert, services
 from emu_planner.ros.cameras import Cameras
 from emu_planner.ros.diagnostics import diagnose
-from emu_planner.ros.outputs import Outputs
+from emu_planner.ros.outputs import ALL, Outputs
 from emu_planner.ros.params import PlannerParams, declare_params
 from emu_planner.ros.voice import GoalVoice, StatusBoard
 from emu_planner.wire.client import ClientConfig, RemotePlanner
 from emu_planner.wire.credentials import Credentials
 from emu_planner.wire.images import Encoding, ImageConfig
+from emu_planner.wire.tracing import Tracing
 
 # how long a new goal lets the planner's previous call wind down, s
 _WIND_DOWN_S = 1.0
@@ -64,6 +67,9 @@ class PlannerNode(LifecycleNode):
         self._running = threading.Semaphore(0)
         self._cameras: Cameras | None = None
         self._board = StatusBoard(self._feed)
+        if isinstance(self._planner, RemotePlanner):
+            # it comes back by itself; until then the operator sees why nothing moves
+            self._planner.link_lost = lambda _: self._board.note_link(PlannerStatus.LINK_DISCONNECTED)
         if self._params.autostart:
             self.trigger_configure()
             self.trigger_activate()
@@ -80,16 +86,19 @@ class PlannerNode(LifecycleNode):
             for kind, name, callback in (
                 (ReviewSubgoal, "~/review_subgoal", self._review),
                 (ReportOutcome, "~/report_outcome", self._report),
-                (GetPlan, "~/get_plan", self._get_plan),
                 (SetBool, "~/hold", self._set_hold),
                 (Trigger, "~/rearm", self._rearm),
             )
         ]
+        for service in self._offers:
+            # requests and answers on <name>/_service_event, for whoever records or watches
+            service.configure_introspection(self.get_clock(), ALL, ServiceIntrospectionState.CONTENTS)
         # it waits for the service, and nobody shall wait behind it
         alone = MutuallyExclusiveCallbackGroup()
-        self._offers.append(
-            self.create_service(GetServerInfo, "~/server_info", self._server_info, callback_group=alone)
-        )
+        self._offers += [
+            self.create_service(GetPlan, "~/get_plan", self._get_plan, callback_group=group),
+            self.create_service(GetServerInfo, "~/server_info", self._server_info, callback_group=alone),
+        ]
         self._action = ActionServer(
             self,
             PlanTask,
@@ -173,6 +182,12 @@ class PlannerNode(LifecycleNode):
         return CancelResponse.ACCEPT
 
     async def _execute(self, handle: ServerGoalHandle) -> PlanTask.Result:
+        self._outputs.asked(handle)
+        result = await self._plan_for(handle)
+        self._outputs.answered(handle, result)
+        return result
+
+    async def _plan_for(self, handle: ServerGoalHandle) -> PlanTask.Result:
         plan_id = bytes(handle.goal_id.uuid)
         try:
             request = convert.goal_to_request(handle.request, plan_id, self._params)
@@ -342,9 +357,11 @@ def make_remote_planner(params: PlannerParams) -> Planner:
     config = ClientConfig(
         connect_timeout_s=params.connect_timeout,
         observation_timeout_s=params.observation_timeout,
+        resume_patience_s=max(ClientConfig.resume_patience_s, params.reconnect_patience),
         images=images,
         # no parameters: any node can read those
         credentials=Credentials.from_environment(),
+        tracing=Tracing.from_environment("emu_planner.node"),
     )
     return RemotePlanner(params.server, config)
 

@@ -105,9 +105,13 @@ class GoalVoice:
         self._handle, self._done, self._wake = handle, done, wake
         self._begun_s = time.monotonic()
         self._has_step = False
+        self._observed: object = ()
 
     def plan_changed(self, plan: PlanView) -> None:
         """See states.Listener; so are the others."""
+        if plan.pictures is not self._observed:
+            self._observed = plan.pictures
+            self._outputs.observed(plan.pictures)
         self._outputs.plan(plan)
 
     def step_made(self, plan: PlanView, made: PlannedStep) -> None:

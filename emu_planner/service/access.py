@@ -110,6 +110,10 @@ class Access:
         calls.append(now_s)
         return client
 
+    def sessions_of(self, name: str) -> int:
+        """Sessions at once of that client; 0: as many as the service has."""
+        return next((client.sessions for client in self._clients if client.name == name), 0)
+
     def _refresh(self) -> None:
         version = _version(self._path)
         if version == self._version:

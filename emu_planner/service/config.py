@@ -1,5 +1,6 @@
 """Limits and addresses of the service. Knows no command line."""
 
+import math
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -44,6 +45,12 @@ class ServiceConfig:
     observation_timeout_s: float = 10.0
     # a session without a plan in flight ends after this
     idle_timeout_s: float = 300.0
+    # how long a session outlives its link, when its client can resume; 0: not at all. Longer than
+    # clients take to see that a link is silent
+    resume_window_s: float = 30.0
+    # most that one session keeps for a client that has not confirmed it, bytes: a step with a large
+    # picture has to fit. While the client is away, more than that ends the session
+    resume_bytes: int = 2 * MAX_MESSAGE_BYTES
     # a plan that was asked to stop has this long to do so; then its reader is told that it has,
     # and only its place among the running plans stays taken until it really ends
     stop_grace_s: float = 2.0
@@ -55,9 +62,11 @@ class ServiceConfig:
     drain_timeout_s: float = 10.0
 
     def __post_init__(self) -> None:
-        for name in ("max_sessions", "max_running_plans", "max_pixels", "max_message_bytes"):
+        for name in ("max_sessions", "max_running_plans", "max_pixels", "max_message_bytes", "resume_bytes"):
             if getattr(self, name) < 1:
                 raise ValueError(f"{name} is {getattr(self, name)}; expected 1 or more")
+        if not 0 <= self.resume_window_s < math.inf:
+            raise ValueError(f"resume_window_s is {self.resume_window_s}; expected 0 or more")
         if (self.tls_certificate is None) != (self.tls_key is None):
             raise ValueError("a certificate and its key go together; give both or neither")
         if self.client_ca is not None and self.tls_certificate is None:

@@ -24,7 +24,7 @@ from emu_planner.plan import (
     TextDelta,
 )
 from emu_planner.plan.event import Timing
-from emu_planner.service.session import ServiceState
+from emu_planner.service.state import ServiceState
 
 # seconds: from a word of nano to an image of the full model on one GPU
 _BUCKETS = (0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 120.0, 300.0)
@@ -51,6 +51,7 @@ class Metrics:
         """Show the sessions, the queue and the readiness of a service."""
         for name, words, read in (
             ("sessions", "Sessions that are open", lambda: len(state.sessions)),
+            ("sessions_left", "Sessions that are kept though their link is broken", lambda: state.left),
             ("plans_waiting", "Plans in the queue", lambda: state.slots.waiting),
             ("ready", "1 when the model is loaded", lambda: int(state.planner is not None)),
             ("draining", "1 when the service is about to stop", lambda: int(state.draining)),

@@ -1,4 +1,4 @@
-"""One plan in one thread: a blocking Planner on one side, the event loop on the other.
+"""One plan in a thread: a blocking Planner on one side, the event loop on the other.
 
 Also the one-slot mailbox through which the planner, in its thread, takes the newest observation
 that the loop received. Knows no gRPC.
@@ -6,6 +6,7 @@ that the loop received. Knows no gRPC.
 
 import asyncio
 import contextlib
+import queue
 import threading
 from collections.abc import Callable, Sequence
 
@@ -63,8 +64,39 @@ class ReceivedFrames:
         return codec.observation_from_proto(message, self._max_pixels, self._cameras)
 
 
+class PlanThreads:
+    """Threads that are used again, as many as were ever needed at once.
+
+    OpenCV keeps some 900 bytes for each thread that ever used it (its issue 9745): with a new thread a
+    plan, a service would grow for ever. They are daemons: a planner that hangs does not keep the process
+    alive.
+    """
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._idle: list[queue.SimpleQueue[Callable[[], None]]] = []
+
+    def run(self, work: Callable[[], None]) -> None:
+        """Do `work`, which raises nothing, in a thread that is free, or in a new one."""
+        with self._lock:
+            inbox = self._idle.pop() if self._idle else None
+        if inbox is None:
+            inbox = queue.SimpleQueue()
+            threading.Thread(target=self._serve, args=(inbox,), name="emu-planner-plan", daemon=True).start()
+        inbox.put(work)
+
+    def _serve(self, inbox: "queue.SimpleQueue[Callable[[], None]]") -> None:
+        while True:
+            inbox.get()()
+            with self._lock:
+                self._idle.append(inbox)
+
+
+_THREADS = PlanThreads()
+
+
 class PlanRun:
-    """Runs planner.plan in a thread of its own; `items` gets its events, then None or its error.
+    """Runs planner.plan in a thread beside the loop; `items` gets its events, then None or its error.
 
     Args:
         planner: any Planner.
@@ -90,8 +122,8 @@ class PlanRun:
         self._loop = asyncio.get_running_loop()
 
     def start(self) -> None:
-        """Start the thread, a daemon: a planner that hangs does not keep the process alive."""
-        threading.Thread(target=self._work, name="emu-planner-plan", daemon=True).start()
+        """Begin, in a thread of the plans'."""
+        _THREADS.run(self._work)
 
     def _work(self) -> None:
         end: BaseException | None = None

@@ -19,12 +19,14 @@ from grpc_reflection.v1alpha import reflection
 from emu_planner.plan import Planner
 from emu_planner.service.access import Access, AccessInterceptor
 from emu_planner.service.config import ServiceConfig
+from emu_planner.service.decoding import DecodingInterceptor
 from emu_planner.service.servicer import PlannerServicer
-from emu_planner.service.session import ServiceState
 from emu_planner.service.slots import RunSlots
+from emu_planner.service.state import ServiceState
 from emu_planner.service.tls import server_credentials
 from emu_planner.wire import planner_pb2_grpc
 from emu_planner.wire.status import SERVICE_NAME
+from emu_planner.wire.tracing import Tracing
 
 logger = logging.getLogger(__name__)
 
@@ -49,19 +51,28 @@ class PlannerServer:
         load: makes the planner; called in a thread, while the service already answers.
         config: limits and the address.
         metrics: shows sessions and queue; None: nobody does.
+        tracing: makes spans of the sessions; None: nobody does.
 
     Raises:
         CredentialsError: the file of tokens cannot be used.
     """
 
-    def __init__(self, load: Load, config: ServiceConfig, metrics: Watcher | None = None) -> None:
+    def __init__(
+        self,
+        load: Load,
+        config: ServiceConfig,
+        metrics: Watcher | None = None,
+        tracing: Tracing | None = None,
+    ) -> None:
         self._load, self._config = load, config
-        self._state = ServiceState(config, RunSlots(config.max_running_plans))
+        self._state = ServiceState(config, RunSlots(config.max_running_plans), tracing=tracing)
         if metrics is not None:
             metrics.watch(self._state)
         self._health = health.aio.HealthServicer()
         self._state.access = Access(config.tokens) if config.tokens else None
-        guards = [AccessInterceptor(self._state.access)] if self._state.access else []
+        guards: list[grpc.aio.ServerInterceptor] = [DecodingInterceptor()]
+        if self._state.access:
+            guards.insert(0, AccessInterceptor(self._state.access))
         self._server = grpc.aio.server(interceptors=guards, options=_server_options(config))
         self._loaded: asyncio.Future[Planner] | None = None
         self.target = ""  # what a client connects to; known once started
@@ -105,7 +116,7 @@ class PlannerServer:
         config, state = self._config, self._state
         state.draining = True
         await self._health.enter_graceful_shutdown()
-        for session in state.sessions:
+        for session in tuple(state.sessions):
             session.wake()
         logger.info("draining %d sessions", len(state.sessions))
         deadline_s = asyncio.get_running_loop().time() + config.drain_timeout_s
@@ -135,14 +146,19 @@ class PlannerServer:
             await self._health.set(name, status)
 
 
-def serve(load: Load, config: ServiceConfig | None = None, metrics: Watcher | None = None) -> None:
+def serve(
+    load: Load,
+    config: ServiceConfig | None = None,
+    metrics: Watcher | None = None,
+    tracing: Tracing | None = None,
+) -> None:
     """Serve until SIGTERM or SIGINT; raises what `load` raises, OSError when the port is taken."""
 
     async def main() -> None:
         stop = asyncio.Event()
         for number in (signal.SIGTERM, signal.SIGINT):
             asyncio.get_running_loop().add_signal_handler(number, stop.set)
-        server = PlannerServer(load, config or ServiceConfig(), metrics)
+        server = PlannerServer(load, config or ServiceConfig(), metrics, tracing)
         await server.start()
         await server.run(stop)
 
@@ -151,7 +167,10 @@ def serve(load: Load, config: ServiceConfig | None = None, metrics: Watcher | No
 
 @contextlib.contextmanager
 def running_service(
-    load: Load, config: ServiceConfig | None = None, metrics: Watcher | None = None
+    load: Load,
+    config: ServiceConfig | None = None,
+    metrics: Watcher | None = None,
+    tracing: Tracing | None = None,
 ) -> Iterator[str]:
     """A service in a thread of this process; the value is its target, listening already.
 
@@ -163,7 +182,7 @@ def running_service(
     failures: list[BaseException] = []
 
     async def main() -> None:
-        server = PlannerServer(load, config, metrics)
+        server = PlannerServer(load, config, metrics, tracing)
         await server.start()
         running.append((server.target, asyncio.get_running_loop()))
         started.set()

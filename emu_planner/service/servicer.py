@@ -5,29 +5,35 @@ Knows no planner beyond what session.py runs, and no socket.
 
 import asyncio
 import contextlib
+import hashlib
 import logging
 import uuid
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Sequence
+from dataclasses import dataclass
 
 import grpc
 from google.protobuf.message import DecodeError, Message
 
-from emu_planner.plan import ErrorCode, PlanError
-from emu_planner.service.session import (
-    Send,
-    ServiceState,
-    Session,
-    checked_history,
-    checked_id,
-    draining_error,
-)
+from emu_planner.plan import ErrorCode, PlanError, StepOutcome, Task
+from emu_planner.service.lasting import LastingSession, Seat, UnwrittenError, find, longest_left
+from emu_planner.service.session import Send, Session, checked_history, checked_id
+from emu_planner.service.state import ServiceState, draining_error
 from emu_planner.wire import codec, planner_pb2_grpc
 from emu_planner.wire import planner_pb2 as pb
-from emu_planner.wire.status import STATUS_OF_CODE, trailing_metadata
+from emu_planner.wire.status import RESUME, StatusError, status_of, trailing_metadata
 
 logger = logging.getLogger(__name__)
 
 RETRY_LATER = (ErrorCode.RESOURCE_EXHAUSTED, ErrorCode.MODEL_NOT_READY)
+
+
+@dataclass(frozen=True)
+class _Parts:
+    """What a session is opened with, checked."""
+
+    task: Task
+    cameras: tuple[str, ...]
+    history: Sequence[StepOutcome]
 
 
 class PlannerServicer(planner_pb2_grpc.PlannerServiceServicer):
@@ -43,8 +49,15 @@ class PlannerServicer(planner_pb2_grpc.PlannerServiceServicer):
         writer = _Writer(context)
         async with self._failing_with_status(context):
             opening = await self._first(requests)
-            with await self._open(opening, writer.send, context) as session:
-                await session.converse(requests)
+            if self._state.draining:
+                raise draining_error()
+            seat = self._seat_of(opening, context)
+            if opening.HasField("resume"):
+                session, resumed = self._returned(seat), True
+            else:
+                session, resumed = await self._entered(opening, seat, context)
+            after = opening.resume.last_response_seq
+            await session.converse(requests, writer.send, after=after, resumed=resumed)
 
     async def GeneratePlan(  # noqa: N802
         self, request: pb.GeneratePlanRequest, context: grpc.aio.ServicerContext
@@ -59,8 +72,13 @@ class PlannerServicer(planner_pb2_grpc.PlannerServiceServicer):
             if not request.observations:
                 raise PlanError(ErrorCode.INVALID_REQUEST, "the request holds no observation")
             observation = max(request.observations, key=lambda one: one.seq)
-            with await self._open(request.session, send, context) as session:
-                await session.plan_once(observation)
+            if self._state.draining:
+                raise draining_error()
+            opening = request.session
+            parts = await self._checked(opening)
+            session = LastingSession(self._state, self._seat_of(opening, context), b"", lasts=False)
+            self._begin(session, parts, send, context)
+            await session.generate(observation)
 
     async def GetServerInfo(  # noqa: N802
         self,
@@ -83,44 +101,86 @@ class PlannerServicer(planner_pb2_grpc.PlannerServiceServicer):
             raise PlanError(ErrorCode.INVALID_REQUEST, f"the first message is {kind}; it has to be `open`")
         return request.open
 
-    async def _open(
-        self, opening: pb.OpenSession, send: Send, context: grpc.aio.ServicerContext
-    ) -> contextlib.AbstractContextManager[Session]:
-        state, config = self._state, self._state.config
-        if state.draining:
-            raise draining_error()
-        session_id = checked_id(opening.session_id)
+    async def _entered(
+        self, opening: pb.OpenSession, seat: Seat, context: grpc.aio.ServicerContext
+    ) -> tuple[LastingSession, bool]:
+        """The session that `open` asks for, and whether it was there: the same request came twice."""
+        parts = await self._checked(opening)
+        lasts = RESUME in opening.client_capabilities
+        same = hashlib.sha256(opening.SerializeToString(deterministic=True)).digest()
+        if lasts and (found := find(self._state, seat)) is not None:
+            if found.opening == same:
+                return found, True
+            raise StatusError(
+                grpc.StatusCode.ALREADY_EXISTS,
+                ErrorCode.INVALID_REQUEST,
+                f"session {seat.session_id} was opened with another request; take an id of its own for this",
+            )
+        session = LastingSession(self._state, seat, same, lasts=lasts)
+        self._begin(session, parts, session.outbox.put, context)
+        return session, False
+
+    def _returned(self, seat: Seat) -> LastingSession:
+        """The session that a client comes back to."""
+        found = find(self._state, seat)
+        if found is None:
+            raise StatusError(
+                grpc.StatusCode.NOT_FOUND,
+                ErrorCode.INVALID_REQUEST,
+                f"session {seat.session_id} is not here: it has ended, nobody came back for it in time, "
+                "or the service was started again; open a new one",
+            )
+        return found
+
+    async def _checked(self, opening: pb.OpenSession) -> _Parts:
+        config = self._state.config
         if opening.model not in ("", config.model):
             raise PlanError(
                 ErrorCode.INVALID_REQUEST,
                 f"model {opening.model!r} is not served here; this is {config.model!r}",
             )
         task, cameras = codec.task_from_open(opening)
-        history = await checked_history(opening.history, config)
-        # nothing is awaited from here until the session has its seat
-        client = self._seat_for(context)
-        if len(state.sessions) >= config.max_sessions:
-            raise PlanError(
-                ErrorCode.RESOURCE_EXHAUSTED,
-                f"all {config.max_sessions} sessions of this service are taken; try again later",
-                retryable=True,
-            )
         names = tuple(camera.name for camera in cameras)
-        return _seated(state, Session(state, task, names, history, session_id, send, client))
+        return _Parts(task, names, await checked_history(opening.history, config))
 
-    def _seat_for(self, context: grpc.aio.ServicerContext) -> str:
-        """Name of the token's holder. PlanError RESOURCE_EXHAUSTED: they have all their sessions."""
-        if self._state.access is None:
-            return ""
-        client = self._state.access.identify(context.invocation_metadata() or ())
-        taken = sum(session.client == client.name for session in self._state.sessions)
-        if client.sessions and taken >= client.sessions:
-            raise PlanError(
-                ErrorCode.RESOURCE_EXHAUSTED,
-                f"{client.name} has all of its {client.sessions} sessions open; end one first",
-                retryable=True,
-            )
-        return client.name
+    def _begin(
+        self, session: LastingSession, parts: _Parts, send: Send, context: grpc.aio.ServicerContext
+    ) -> None:
+        """Give it a place among the sessions. PlanError RESOURCE_EXHAUSTED: there is none."""
+        state, seat = self._state, session.seat
+        while (full := self._full(seat)) is not None:
+            # a session of the same client whose link is broken makes room for one that has a link
+            left = longest_left(state, seat.owner)
+            if left is None:
+                raise full
+            left.drop("it made room for another of its client")
+        trace = None
+        if state.tracing is not None:
+            trace = state.tracing.serve(seat.session_id, context.invocation_metadata() or ())
+        task, cameras, history = parts.task, parts.cameras, parts.history
+        work = Session(state, task, cameras, history, seat.session_id, send, seat.client, trace)
+        session.begin(work, trace)
+
+    def _full(self, seat: Seat) -> PlanError | None:
+        state, most = self._state, self._state.config.max_sessions
+        own = state.access.sessions_of(seat.client) if state.access else 0
+        taken = sum(session.client == seat.client for session in state.sessions)
+        if own and taken >= own:
+            words = f"{seat.client} has all of its {own} sessions open; end one first"
+        elif len(state.sessions) >= most:
+            words = f"all {most} sessions of this service are taken; try again later"
+        else:
+            return None
+        return PlanError(ErrorCode.RESOURCE_EXHAUSTED, words, retryable=True)
+
+    def _seat_of(self, opening: pb.OpenSession, context: grpc.aio.ServicerContext) -> Seat:
+        session_id = checked_id(opening.session_id)
+        if self._state.access is not None:
+            name = self._state.access.identify(context.invocation_metadata() or ()).name
+            return Seat(session_id, name, f"token {name}")
+        certificates = context.auth_context().get("x509_pem_cert", ())
+        digest = hashlib.sha256(b"".join(certificates)).hexdigest() if certificates else ""
+        return Seat(session_id, "", digest)
 
     @contextlib.asynccontextmanager
     async def _failing_with_status(self, context: grpc.aio.ServicerContext) -> AsyncIterator[None]:
@@ -131,6 +191,10 @@ class PlannerServicer(planner_pb2_grpc.PlannerServiceServicer):
             await self._abort(context, error)
         except PlanError as error:
             await self._abort(context, error)
+        except UnwrittenError as error:
+            # as a rule the link broke; if it was the response, this is what its reader hears
+            logger.info("a response could not be written: %r", error.__cause__)
+            await self._abort(context, PlanError(ErrorCode.INTERNAL, "a response could not be sent"))
         except Exception:
             error_id = uuid.uuid4().hex[:12]
             logger.exception("internal error %s", error_id)
@@ -140,7 +204,7 @@ class PlannerServicer(planner_pb2_grpc.PlannerServiceServicer):
     async def _abort(self, context: grpc.aio.ServicerContext, error: PlanError, error_id: str = "") -> None:
         retry_after_s = self._state.config.retry_after_s if error.code in RETRY_LATER else None
         await context.abort(
-            STATUS_OF_CODE[error.code],
+            status_of(error),
             error.message,
             trailing_metadata(error, error_id=error_id, retry_after_s=retry_after_s),
         )
@@ -174,12 +238,3 @@ class _Writer:
         if not write.cancelled():
             # looked at, so that asyncio does not report it when nobody waits for it any more
             write.exception()
-
-
-@contextlib.contextmanager
-def _seated(state: ServiceState, session: Session) -> Iterator[Session]:
-    state.sessions.add(session)
-    try:
-        yield session
-    finally:
-        state.sessions.discard(session)

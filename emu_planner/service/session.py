@@ -1,24 +1,23 @@
 """One session: a task, its plans one after another, and the messages of its client between them.
 
-Two coroutines share it: one reads requests, one carries out plans. Knows no gRPC context: it
-sends through a function, and fails with PlanError.
+`work` carries out plans; `handle` takes what the client says meanwhile. Knows no gRPC context and no
+call: it sends through a function, and fails with PlanError.
 """
 
 import asyncio
+import contextlib
 import logging
 import re
-from collections.abc import AsyncIterable, Awaitable, Callable, MutableMapping, Sequence
+from collections.abc import Awaitable, Callable, MutableMapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-import emu_planner
 from emu_planner.plan import (
     ErrorCode,
     Event,
     FinishReason,
     PlanComplete,
     PlanError,
-    Planner,
     PlanStarted,
     Step,
     StepComplete,
@@ -26,55 +25,19 @@ from emu_planner.plan import (
     Stop,
     Task,
 )
-from emu_planner.service.access import Access
 from emu_planner.service.config import ServiceConfig
 from emu_planner.service.run import PlanRun, ReceivedFrames
-from emu_planner.service.slots import RunSlots, Ticket
+from emu_planner.service.slots import Ticket
+from emu_planner.service.state import ServiceState, draining_error
 from emu_planner.wire import codec
 from emu_planner.wire import planner_pb2 as pb
-from emu_planner.wire.status import WIRE_MINOR
+from emu_planner.wire.tracing import SessionTrace
 
 logger = logging.getLogger(__name__)
 
 Send = Callable[[pb.PlanResponse], Awaitable[None]]
 
-CAPABILITIES = ("history", "interrupt", "jpeg", "keyframe-png", "outcome", "ping", "png", "replan")
 SESSION_ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
-
-
-@dataclass(eq=False)
-class ServiceState:
-    """What all sessions of a service share; touched in the event loop's thread alone."""
-
-    config: ServiceConfig
-    slots: RunSlots
-    # None: nobody is asked for a token
-    access: Access | None = None
-    # None while the model loads
-    planner: Planner | None = None
-    ready: asyncio.Event = field(default_factory=asyncio.Event)
-    draining: bool = False
-    sessions: set["Session"] = field(default_factory=set)
-
-    def number(self) -> pb.ServerState:
-        """The state as the wire counts it."""
-        if self.draining:
-            return pb.SERVER_STATE_DRAINING
-        return pb.SERVER_STATE_RUNNING if self.planner else pb.SERVER_STATE_LOADING
-
-    def info(self) -> pb.ServerInfo:
-        """What this service is."""
-        return pb.ServerInfo(
-            name="emu_planner",
-            version=emu_planner.__version__,
-            wire_minor=WIRE_MINOR,
-            model=self.config.model,
-            model_version=self.config.model_version,
-            capabilities=CAPABILITIES,
-            state=self.number(),
-            active_sessions=len(self.sessions),
-            max_sessions=self.config.max_sessions,
-        )
 
 
 @dataclass(eq=False)
@@ -92,7 +55,7 @@ class Order:
 
 
 class Session:
-    """Everything between a client's `open` and the end of its call.
+    """Everything between a client's `open` and the end of what it asks for.
 
     Args:
         state: what all sessions share.
@@ -102,6 +65,7 @@ class Session:
         session_id: checked by `checked_id`.
         send: writes one response to the client.
         client: name of the token's holder; empty where no token is asked for.
+        trace: the session's spans; None: there are none.
     """
 
     def __init__(
@@ -113,10 +77,12 @@ class Session:
         session_id: str,
         send: Send,
         client: str = "",
+        trace: SessionTrace | None = None,
     ) -> None:
-        self._state, self._config, self._send = state, state.config, send
-        self._id, self.client = session_id, client
-        self._log = _SessionLog(logger, {"session": f"{client}/{session_id}" if client else session_id})
+        self._state, self._config, self._send, self._trace = state, state.config, send, trace
+        self.log = self._log = _SessionLog(
+            logger, {"session": f"{client}/{session_id}" if client else session_id}
+        )
         self._frames = ReceivedFrames(self._config.max_pixels, cameras)
         self._credits = 0  # granted and not used yet
         self._observed = asyncio.Event()
@@ -127,27 +93,45 @@ class Session:
         self._pending: Order | None = self._order
         self._closed = False  # the client sends nothing more
         self._wake = asyncio.Event()
+        self._resting = asyncio.Event()  # no plan is in work, and none is asked for
 
-    async def converse(self, requests: AsyncIterable[pb.PlanRequest]) -> None:
-        """Serve a Plan stream to its end. PlanError: the call has to end with that."""
-        await self._send(
-            pb.PlanResponse(opened=pb.SessionOpened(session_id=self._id, server=self._state.info()))
-        )
-        reader = asyncio.create_task(self._read(requests))
-        worker = asyncio.create_task(self._work())
-        try:
-            await asyncio.wait({reader, worker}, return_when=asyncio.FIRST_COMPLETED)
-            if reader.done():
-                reader.result()
-            await worker
-        finally:
-            await _cancel(reader, worker)
+    @property
+    def epoch(self) -> int:
+        """Number of the newest plan that was asked for."""
+        return self._order.epoch
+
+    async def work(self) -> None:
+        """Carry out plans until the client wants no more. PlanError: the session has to end with that."""
+        while (order := await self._next_order()) is not None:
+            self.log.info("plan %d: %r", order.epoch, order.task.instruction)
+            try:
+                await self._carry_out(order)
+            except PlanError as error:
+                self.log.warning("plan %d failed: %s", order.epoch, error)
+                if error.code not in codec.FAULT_NUMBERS or error.code is ErrorCode.INTERNAL:
+                    raise
+                await self._send(codec.error_to_fault(error, order.epoch))
 
     async def plan_once(self, observation: pb.Observation) -> None:
         """Make the one plan of a call whose observation is given at the start."""
         self._frames.put(observation)
         self._fixed = self._closed = True
-        await self._work()
+        await self.work()
+
+    def half_close(self) -> None:
+        """The client says nothing more: the work in flight is the last."""
+        self._closed = True
+        self._wake.set()
+
+    async def rested(self) -> None:
+        """Wait until no plan is in work, and none is asked for."""
+        await self._resting.wait()
+
+    async def grant_again(self) -> None:
+        """Repeat a credit whose observation has not come: either was lost with a link."""
+        if self._credits:
+            self._credits = 0
+            await self._grant()
 
     def wake(self) -> None:
         """Look again: the service drains."""
@@ -157,17 +141,6 @@ class Session:
         """Ask the present plan to stop."""
         self._halt(self._order)
 
-    async def _work(self) -> None:
-        while (order := await self._next_order()) is not None:
-            self._log.info("plan %d: %r", order.epoch, order.task.instruction)
-            try:
-                await self._carry_out(order)
-            except PlanError as error:
-                self._log.warning("plan %d failed: %s", order.epoch, error)
-                if error.code not in codec.FAULT_NUMBERS or error.code is ErrorCode.INTERNAL:
-                    raise
-                await self._send(codec.error_to_fault(error, order.epoch))
-
     async def _next_order(self) -> Order | None:
         while self._pending is None:
             if self._closed:
@@ -175,6 +148,7 @@ class Session:
             if self._state.draining:
                 raise draining_error()
             self._wake.clear()
+            self._resting.set()
             try:
                 await asyncio.wait_for(self._wake.wait(), self._config.idle_timeout_s)
             except asyncio.TimeoutError:
@@ -183,6 +157,7 @@ class Session:
                     ErrorCode.TIMEOUT, f"the session was idle for {idle_s:g} s; open a new one"
                 ) from None
         order, self._pending = self._pending, None
+        self._resting.clear()
         return order
 
     async def _carry_out(self, order: Order) -> None:
@@ -260,6 +235,8 @@ class Session:
                 raise RuntimeError("the planner's stream ended without PlanComplete")
             if isinstance(item, BaseException):
                 raise item
+            if self._trace is not None:
+                self._trace.see(item)
             if isinstance(item, PlanStarted):
                 seq = item.observation_seq
             if isinstance(item, StepComplete):
@@ -267,10 +244,14 @@ class Session:
                 self._remember(order.epoch, item.step)
             await self._tell(order, item, seq)
             if isinstance(item, PlanComplete):
-                self._log.info("plan %d: %s", order.epoch, item.reason.value)
+                self.log.info("plan %d: %s", order.epoch, item.reason.value)
                 return
 
     async def _tell(self, order: Order, event: Event, seq: int = 0) -> None:
+        encoding: contextlib.AbstractContextManager[None] = contextlib.nullcontext()
+        if self._trace is not None and isinstance(event, StepComplete):
+            encoding = self._trace.work("keyframe encode", event.step.index)
+
         def convert() -> pb.PlanResponse:
             return codec.event_to_proto(
                 event,
@@ -282,15 +263,12 @@ class Session:
 
         # a keyframe is compressed, which is too long for the loop
         heavy = isinstance(event, StepComplete)
-        await self._send(await asyncio.to_thread(convert) if heavy else convert())
+        with encoding:
+            response = await asyncio.to_thread(convert) if heavy else convert()
+        await self._send(response)
 
-    async def _read(self, requests: AsyncIterable[pb.PlanRequest]) -> None:
-        async for request in requests:
-            await self._handle(request)
-        self._closed = True
-        self._wake.set()
-
-    async def _handle(self, request: pb.PlanRequest) -> None:
+    async def handle(self, request: pb.PlanRequest) -> None:
+        """Take one message of the client. PlanError: it makes no sense here."""
         match request.WhichOneof("message"):
             case "observation":
                 self._frames.put(request.observation)
@@ -317,7 +295,7 @@ class Session:
                     "send Replan with the history as reviewed"
                 )
             case _:
-                self._log.info("ignored a message of a newer wire version")
+                self.log.info("ignored a message of a newer wire version")
 
     async def _grant(self) -> None:
         if self._credits == 0:
@@ -341,6 +319,7 @@ class Session:
             self._history = {past.step.index: past for past in history}
         task = Task(replan.instruction or old.task.instruction, old.task.generation)
         self._order = self._pending = Order(old.epoch + 1, task, history)
+        self._resting.clear()
         old.superseded = True
         self._halt(old)
         self._wake.set()
@@ -387,13 +366,6 @@ async def checked_history(
     return await asyncio.to_thread(codec.history_from_proto, messages, config.max_pixels)
 
 
-def draining_error() -> PlanError:
-    """What a client hears from a service that shuts down."""
-    return PlanError(
-        ErrorCode.MODEL_NOT_READY, "the service is shutting down; try again later", retryable=True
-    )
-
-
 class _SessionLog(logging.LoggerAdapter):
     """Puts the session's id at the head of each line, and in the record as `session`."""
 
@@ -412,7 +384,7 @@ async def _unless_stopped(order: Order, work: Awaitable[None]) -> bool:
             doing.result()
         return doing.done()
     finally:
-        await _cancel(doing, stopped)
+        await cancel(doing, stopped)
 
 
 async def _wait(event: asyncio.Event, timeout_s: float) -> bool:
@@ -423,7 +395,8 @@ async def _wait(event: asyncio.Event, timeout_s: float) -> bool:
     return True
 
 
-async def _cancel(*tasks: "asyncio.Future[Any]") -> None:
+async def cancel(*tasks: "asyncio.Future[Any]") -> None:
+    """Cancel, and wait until they have ended, however they do."""
     for task in tasks:
         task.cancel()
     await asyncio.gather(*tasks, return_exceptions=True)

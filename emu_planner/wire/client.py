@@ -1,28 +1,24 @@
 """RemotePlanner: a Planner that asks a planner service over gRPC.
 
-Each plan() call is one Plan stream, read by a thread of its own; a second thread answers the
-server's credits with the newest observation of that moment. Every wait here has an end. Knows no
-server code and no ROS.
+Each plan() call is one conversation (conversation.py), which outlives a link that breaks. Every wait
+here has an end. Knows no server code and no ROS.
 """
 
-import queue
 import threading
 import time
 import uuid
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+import weakref
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import grpc
 
 from emu_planner.plan import (
-    Camera,
     ErrorCode,
     Event,
     FinishReason,
     FrameSource,
-    Mailbox,
-    Observation,
     PlanComplete,
     PlanError,
     StepOutcome,
@@ -31,47 +27,15 @@ from emu_planner.plan import (
 )
 from emu_planner.wire import codec, planner_pb2_grpc
 from emu_planner.wire import planner_pb2 as pb
-from emu_planner.wire.credentials import Credentials
-from emu_planner.wire.images import ImageConfig
-from emu_planner.wire.status import MAX_MESSAGE_BYTES, WIRE_MINOR, error_from_status
+from emu_planner.wire.client_config import ClientConfig
+from emu_planner.wire.conversation import Conversation
+from emu_planner.wire.link import error_of, metadata_of
+from emu_planner.wire.status import RESUME, WIRE_MINOR
 
-# how long one wait for a newer picture lasts before the feeder looks whether its call has ended
-FEED_POLL_S = 0.2
+__all__ = ["ClientConfig", "RemotePlanner", "ServerInfo"]
+
 # pause between two greetings of a service that does not answer
 RETRY_S = 0.05
-# how long a finished plan's call may take to end by itself
-FAREWELL_S = 0.5
-
-
-@dataclass(frozen=True)
-class ClientConfig:
-    """Limits of a RemotePlanner; all times in seconds."""
-
-    # until a connection stands and the service says what it is
-    connect_timeout_s: float = 3.0
-    # until the service answers the first message
-    answer_timeout_s: float = 5.0
-    # from then until the plan begins: the service may be loading its model, or be busy
-    start_timeout_s: float = 600.0
-    # for the source to show a first observation, once the service asks for it
-    observation_timeout_s: float = 5.0
-    # until the first whole subgoal, and for each later one; the task's own limits go before these
-    first_subgoal_timeout_s: float = 300.0
-    subgoal_timeout_s: float = 300.0
-    # the task's limits are the service's to enforce: this much later the client does it itself
-    watchdog_margin_s: float = 2.0
-    # the whole call
-    overall_timeout_s: float = 3600.0
-    # between an Interrupt and cancelling the call
-    interrupt_grace_s: float = 2.0
-    # the cameras in words: sizes, frames, intrinsics; () declares none
-    cameras: tuple[Camera, ...] = ()
-    # how frames are sent, and which keyframes are accepted
-    images: ImageConfig = field(default_factory=ImageConfig)
-    # largest message either way, bytes
-    max_message_bytes: int = MAX_MESSAGE_BYTES
-    # TLS and token
-    credentials: Credentials = field(default_factory=Credentials)
 
 
 @dataclass(frozen=True)
@@ -103,8 +67,14 @@ class RemotePlanner:
     def __init__(self, target: str, config: ClientConfig | None = None) -> None:
         self.target = target
         self.config = config or ClientConfig()
-        self._channel = self.config.credentials.channel(target, _channel_options(self.config))
-        self._stub = planner_pb2_grpc.PlannerServiceStub(self._channel)
+        self._channel: grpc.Channel | None = None
+        self._connecting = threading.Lock()
+        self._closed = False
+        self._stub: Any = None
+        self._connect()
+        # called when a link breaks that may come back: plan() goes on, and its reader sees no error
+        self.link_lost: Callable[[PlanError], None] = _ignore
+        self._conversations: weakref.WeakSet[Conversation] = weakref.WeakSet()
 
     def plan(
         self,
@@ -121,14 +91,29 @@ class RemotePlanner:
             return
         opening = codec.task_to_open(task, history, self.config.cameras, str(uuid.uuid4()))
         opening.client_wire_minor = WIRE_MINOR
-        self._greet(self.config.connect_timeout_s)
-        conversation = _Conversation(self._stub, self.target, self.config, task, frames)
+        info = self._greet(self.config.connect_timeout_s)
+        resumable = RESUME in info.capabilities and self.config.resume_patience_s > 0
+        if resumable:
+            opening.client_capabilities.append(RESUME)
+        conversation = Conversation(
+            self._stub,
+            self.target,
+            self.config,
+            task,
+            frames,
+            opening,
+            resumable=resumable,
+            connect=self._connect,
+            link_lost=self.link_lost,
+        )
+        self._conversations.add(conversation)
         try:
-            conversation.start(opening)
+            conversation.start()
             if stop is not None:
                 stop.when_requested(conversation.interrupt)
             yield from conversation.events()
         finally:
+            self._conversations.discard(conversation)
             conversation.end()
 
     def server_info(self) -> ServerInfo:
@@ -154,13 +139,37 @@ class RemotePlanner:
 
     def close(self) -> None:
         """Close the connection; running calls end with SERVER_UNAVAILABLE."""
-        self._channel.close()
+        running = list(self._conversations)
+        for conversation in running:
+            conversation.say_goodbye()
+        for conversation in running:
+            conversation.await_end()
+        with self._connecting:
+            self._closed = True
+            if self._channel is not None:
+                self._channel.close()
 
     def __enter__(self) -> "RemotePlanner":
         return self
 
     def __exit__(self, *_: object) -> None:
         self.close()
+
+    def _connect(self) -> Any:
+        """A stub on a connection of its own: what hangs on another one does not matter to it.
+
+        Raises:
+            CredentialsError: they cannot be used.
+            PlanError: SERVER_UNAVAILABLE when this client has been closed.
+        """
+        options = [*_channel_options(self.config), ("grpc.use_local_subchannel_pool", 1)]
+        with self._connecting:
+            if self._closed:
+                raise PlanError(ErrorCode.SERVER_UNAVAILABLE, f"this client of {self.target} has been closed")
+            # an older channel lives on while calls are on it, and goes with the last of them
+            self._channel = self.config.credentials.channel(self.target, options)
+            self._stub = planner_pb2_grpc.PlannerServiceStub(self._channel)
+            return self._stub
 
     def _info(self, timeout_s: float) -> ServerInfo:
         info = self._greet(timeout_s)
@@ -186,7 +195,7 @@ class RemotePlanner:
                     pb.GetServerInfoRequest(),
                     timeout=left_s,
                     wait_for_ready=True,
-                    metadata=_metadata(self.config),
+                    metadata=metadata_of(self.config),
                 )
             except grpc.RpcError as error:
                 if error.code() is grpc.StatusCode.UNAVAILABLE and left_s > RETRY_S:
@@ -194,7 +203,7 @@ class RemotePlanner:
                     time.sleep(RETRY_S)
                     continue
                 if error.code() is not grpc.StatusCode.DEADLINE_EXCEEDED:
-                    raise _error_of(error, self.target) from error
+                    raise error_of(error, self.target) from error
                 raise PlanError(
                     ErrorCode.SERVER_UNAVAILABLE,
                     f"no planner service answers at {self.target} within {timeout_s:g} s; start "
@@ -205,214 +214,8 @@ class RemotePlanner:
             return info
 
 
-@dataclass(frozen=True)
-class _Arrival:
-    """What came at which moment: a response, the call's end (None), or what went wrong."""
-
-    at_s: float
-    item: pb.PlanResponse | PlanError | None
-
-
-class _Conversation:
-    """One Plan stream: two threads around two queues, and the watchdogs of its reader."""
-
-    def __init__(
-        self,
-        stub: Any,
-        target: str,
-        config: ClientConfig,
-        task: Task,
-        frames: FrameSource,
-    ) -> None:
-        self._stub, self._target, self._config = stub, target, config
-        self._task, self._frames = task, frames
-        self._requests: queue.SimpleQueue[pb.PlanRequest | None] = queue.SimpleQueue()
-        # no SimpleQueue: a signal at the end of its timed wait makes it wait for ever (Python 3.11)
-        self._arrivals: queue.Queue[_Arrival] = queue.Queue()
-        self._credits = threading.Semaphore(0)
-        self._ended = threading.Event()
-        self._over = threading.Event()
-        self._settled = False  # the service has said its last word on the plan
-        self._interrupted_s: float | None = None
-        self._call: Any = None
-
-    def start(self, opening: pb.OpenSession) -> None:
-        """Open the stream and start the threads."""
-        request = pb.PlanRequest(open=opening)
-        self._check_size(request, "the history's keyframes make")
-        self._requests.put(request)
-        self._call = self._stub.Plan(
-            iter(self._requests.get, None),
-            timeout=self._config.overall_timeout_s,
-            metadata=_metadata(self._config),
-        )
-        for work in (self._read, self._feed):
-            threading.Thread(target=work, name=f"emu-planner{work.__name__}", daemon=True).start()
-
-    def interrupt(self) -> None:
-        """Ask the service to stop the plan; wakes the reader, which then waits for little more."""
-        self._interrupted_s = time.monotonic()
-        self._requests.put(pb.PlanRequest(interrupt=pb.Interrupt()))
-        self._arrivals.put(_Arrival(self._interrupted_s, pb.PlanResponse()))
-
-    def end(self) -> None:
-        """Half-close, cancel what is left of the call, and let the threads go."""
-        self._ended.set()
-        self._credits.release()
-        self._requests.put(None)
-        if self._settled:
-            # the service ends the session by itself, and has a free one again before the next plan
-            self._over.wait(FAREWELL_S)
-        if self._call is not None:
-            self._call.cancel()
-
-    def events(self) -> Iterator[Event]:
-        """Events until PlanComplete; raises PlanError for all that ends a plan before."""
-        watch = _Watch(self._config, self._task, time.monotonic())
-        while True:
-            deadline_s, reason = watch.deadline()
-            if self._interrupted_s is not None:
-                deadline_s = min(deadline_s, self._interrupted_s + self._config.interrupt_grace_s)
-            try:
-                # an arrival that waits already is taken even when its reader was slow to come
-                arrival = self._arrivals.get(timeout=max(0.0, deadline_s - time.monotonic()))
-            except queue.Empty:
-                if self._interrupted_s is not None:
-                    yield PlanComplete(FinishReason.INTERRUPTED)
-                    return
-                raise PlanError(ErrorCode.TIMEOUT, reason, retryable=True) from None
-            if isinstance(arrival.item, PlanError):
-                raise arrival.item
-            if arrival.item is None:
-                raise PlanError(
-                    ErrorCode.SERVER_UNAVAILABLE,
-                    f"the service at {self._target} ended the session without finishing the plan",
-                    retryable=True,
-                )
-            kind = arrival.item.WhichOneof("message")
-            self._settled = kind in ("plan_complete", "fault")
-            event = self._handle(arrival.item)
-            watch.see(arrival.item, arrival.at_s)
-            if event is not None:
-                yield event
-            if isinstance(event, PlanComplete):
-                return
-
-    def _handle(self, response: pb.PlanResponse) -> Event | None:
-        try:
-            return codec.event_from_proto(response, self._config.images.max_pixels)
-        except PlanError as error:
-            if response.HasField("fault"):
-                raise
-            raise PlanError(
-                ErrorCode.INCOMPATIBLE_SERVER,
-                f"the service at {self._target} sent what makes no plan: {error.message}",
-            ) from error
-
-    def _read(self) -> None:
-        """Thread: every response, then the call's end, into the queue of arrivals."""
-        end: PlanError | None = None
-        try:
-            for response in self._call:
-                if response.HasField("credit"):
-                    self._credits.release(max(1, response.credit.credits))
-                else:
-                    self._arrivals.put(_Arrival(time.monotonic(), response))
-        except grpc.RpcError as error:
-            end = _error_of(error, self._target)
-        self._over.set()
-        self._arrivals.put(_Arrival(time.monotonic(), end))
-
-    def _feed(self) -> None:
-        """Thread: one observation a credit, the newest at the moment when it is sent."""
-        sent_seq: int | None = None
-        try:
-            while True:
-                self._credits.acquire()
-                if self._ended.is_set():
-                    return
-                if sent_seq is None:
-                    observation = self._frames.newest(self._config.observation_timeout_s)
-                elif isinstance(self._frames, Mailbox):
-                    newer = _newer(self._frames, sent_seq, self._ended)
-                    if newer is None:
-                        return
-                    observation = newer
-                else:
-                    # any other source has been asked once, as plan.Planner promises
-                    return
-                message = codec.observation_to_proto(observation, self._config.images)
-                request = pb.PlanRequest(observation=message)
-                self._check_size(request, "the frames make")
-                self._requests.put(request)
-                sent_seq = observation.seq
-        except PlanError as error:
-            self._arrivals.put(_Arrival(time.monotonic(), error))
-
-    def _check_size(self, request: pb.PlanRequest, what: str) -> None:
-        size, limit = request.ByteSize(), self._config.max_message_bytes
-        if size > limit:
-            raise PlanError(
-                ErrorCode.RESOURCE_EXHAUSTED,
-                f"{what} a message of {size} bytes, above the limit of {limit}; send less",
-            )
-
-
-class _Watch:
-    """When the next sign of progress is due, and what to say when it does not come."""
-
-    def __init__(self, config: ClientConfig, task: Task, now_s: float) -> None:
-        self._config, self._generation = config, task.generation
-        self._answered = False
-        self._overall_s = now_s + config.overall_timeout_s
-        self._set(now_s, config.answer_timeout_s, "an answer to the first message")
-
-    def deadline(self) -> tuple[float, str]:
-        """On the monotonic clock, with the words for its passing."""
-        if self._overall_s < self._due_s:
-            return self._overall_s, f"the plan took over {self._config.overall_timeout_s:g} s"
-        return self._due_s, f"waited {self._limit_s:g} s for {self._what}, in vain"
-
-    def see(self, response: pb.PlanResponse, at_s: float) -> None:
-        """Move the deadline on for what arrived at that moment."""
-        config, margin = self._config, self._config.watchdog_margin_s
-        match response.WhichOneof("message"):
-            case "opened" | "progress" if not self._answered:
-                # later ones tell of a queue; they do not make the wait longer
-                self._answered = True
-                self._set(at_s, config.start_timeout_s, "the plan to begin")
-            case "plan_started":
-                own = self._generation.first_subgoal_timeout_s
-                limit = config.first_subgoal_timeout_s if own is None else own + margin
-                self._set(at_s, limit, "the first subgoal")
-            case "subgoal":
-                own = self._generation.subgoal_timeout_s
-                limit = config.subgoal_timeout_s if own is None else own + margin
-                self._set(at_s, limit, "the next subgoal")
-
-    def _set(self, now_s: float, limit_s: float, what: str) -> None:
-        self._due_s, self._limit_s, self._what = now_s + limit_s, limit_s, what
-
-
-def _newer(frames: Mailbox, seq: int, ended: threading.Event) -> Observation | None:
-    while not ended.is_set():
-        try:
-            return frames.newer_than(seq, FEED_POLL_S)
-        except PlanError:
-            # nothing newer yet: the service has what it needs and is busy with it
-            continue
-    return None
-
-
-def _metadata(config: ClientConfig) -> tuple[tuple[str, str], ...]:
-    try:
-        return config.credentials.metadata()
-    except ValueError as error:  # the token file was there when the client was made
-        raise PlanError(ErrorCode.UNAUTHENTICATED, str(error)) from error
-
-
-def _error_of(error: grpc.RpcError, target: str) -> PlanError:
-    return error_from_status(error.code(), error.details() or "", error.trailing_metadata() or (), target)
+def _ignore(_: PlanError) -> None:
+    """Nobody wants to know."""
 
 
 def _channel_options(config: ClientConfig) -> list[tuple[str, int]]:

@@ -175,8 +175,8 @@ def generation_from_proto(message: pb.GenerationConfig) -> Generation:
         top_k=message.top_k if given("top_k") else None,
         top_p=message.top_p if given("top_p") else None,
         guidance_scale=message.guidance_scale if given("guidance_scale") else None,
-        first_subgoal_timeout_s=_seconds(first) if given("first_subgoal_timeout") else None,
-        subgoal_timeout_s=_seconds(later) if given("subgoal_timeout") else None,
+        first_subgoal_timeout_s=seconds(first) if given("first_subgoal_timeout") else None,
+        subgoal_timeout_s=seconds(later) if given("subgoal_timeout") else None,
     )
 
 
@@ -308,7 +308,7 @@ def event_from_proto(response: pb.PlanResponse, max_pixels: int) -> Event | None
             return Waiting(response.progress.queue_position, detail or state)
         case "plan_started":
             started = response.plan_started
-            stamp_s = _seconds(started.observation_time)
+            stamp_s = seconds(started.observation_time)
             return PlanStarted(started.observation_seq, started.seed, stamp_s)
         case "text_delta":
             return TextDelta(response.text_delta.index, response.text_delta.text)
@@ -364,7 +364,7 @@ def _frame_from_proto(message: pb.Frame, observation_time: timestamp_pb2.Timesta
     except PlanError as error:
         raise _invalid(f"frame of camera {message.camera!r}: {error.message}") from error
     own_time = message.HasField("capture_time")
-    stamp_s = _seconds(message.capture_time if own_time else observation_time)
+    stamp_s = seconds(message.capture_time if own_time else observation_time)
     return Frame(rgb, message.camera, stamp_s)
 
 
@@ -411,11 +411,11 @@ def _timing_to_proto(timing: Timing) -> pb.Timing:
 
 def _timing_from_proto(message: pb.Timing) -> Timing:
     return Timing(
-        queue_s=_seconds(message.queue),
-        prefill_s=_seconds(message.prefill),
-        text_s=_seconds(message.text),
-        keyframe_s=_seconds(message.keyframe),
-        decode_s=_seconds(message.decode),
+        queue_s=seconds(message.queue),
+        prefill_s=seconds(message.prefill),
+        text_s=seconds(message.text),
+        keyframe_s=seconds(message.keyframe),
+        decode_s=seconds(message.decode),
         prompt_tokens=message.prompt_tokens,
         cached_tokens=message.cached_tokens,
         generated_tokens=message.generated_tokens,
@@ -439,7 +439,8 @@ def _split(time_s: float) -> tuple[int, int]:
     return whole + carry, nanos
 
 
-def _seconds(message: duration_pb2.Duration | timestamp_pb2.Timestamp) -> float:
+def seconds(message: duration_pb2.Duration | timestamp_pb2.Timestamp) -> float:
+    """A length or a moment, in seconds."""
     # one division of whole numbers: correctly rounded, unlike a sum of two parts
     return float((message.seconds * NANOS + message.nanos) / NANOS)
 

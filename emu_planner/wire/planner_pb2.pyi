@@ -65,6 +65,10 @@ class CameraSpec(_message.Message):
     width: int
     def __init__(self, name: _Optional[str] = ..., frame_id: _Optional[str] = ..., width: _Optional[int] = ..., height: _Optional[int] = ..., k: _Optional[_Iterable[float]] = ...) -> None: ...
 
+class CloseSession(_message.Message):
+    __slots__ = []
+    def __init__(self) -> None: ...
+
 class Frame(_message.Message):
     __slots__ = ["camera", "capture_time", "data", "encoding", "height", "width"]
     CAMERA_FIELD_NUMBER: _ClassVar[int]
@@ -271,25 +275,29 @@ class PlanFault(_message.Message):
     def __init__(self, epoch: _Optional[int] = ..., code: _Optional[_Union[FaultCode, str]] = ..., message: _Optional[str] = ..., retryable: bool = ..., retry_after: _Optional[_Union[_duration_pb2.Duration, _Mapping]] = ...) -> None: ...
 
 class PlanRequest(_message.Message):
-    __slots__ = ["interrupt", "observation", "open", "outcome", "ping", "replan", "review"]
+    __slots__ = ["close", "interrupt", "observation", "open", "outcome", "ping", "received", "replan", "review"]
+    CLOSE_FIELD_NUMBER: _ClassVar[int]
     INTERRUPT_FIELD_NUMBER: _ClassVar[int]
     OBSERVATION_FIELD_NUMBER: _ClassVar[int]
     OPEN_FIELD_NUMBER: _ClassVar[int]
     OUTCOME_FIELD_NUMBER: _ClassVar[int]
     PING_FIELD_NUMBER: _ClassVar[int]
+    RECEIVED_FIELD_NUMBER: _ClassVar[int]
     REPLAN_FIELD_NUMBER: _ClassVar[int]
     REVIEW_FIELD_NUMBER: _ClassVar[int]
+    close: CloseSession
     interrupt: Interrupt
     observation: Observation
     open: OpenSession
     outcome: SubgoalOutcome
     ping: Ping
+    received: Received
     replan: Replan
     review: SubgoalReview
-    def __init__(self, open: _Optional[_Union[OpenSession, _Mapping]] = ..., observation: _Optional[_Union[Observation, _Mapping]] = ..., replan: _Optional[_Union[Replan, _Mapping]] = ..., review: _Optional[_Union[SubgoalReview, _Mapping]] = ..., outcome: _Optional[_Union[SubgoalOutcome, _Mapping]] = ..., interrupt: _Optional[_Union[Interrupt, _Mapping]] = ..., ping: _Optional[_Union[Ping, _Mapping]] = ...) -> None: ...
+    def __init__(self, open: _Optional[_Union[OpenSession, _Mapping]] = ..., observation: _Optional[_Union[Observation, _Mapping]] = ..., replan: _Optional[_Union[Replan, _Mapping]] = ..., review: _Optional[_Union[SubgoalReview, _Mapping]] = ..., outcome: _Optional[_Union[SubgoalOutcome, _Mapping]] = ..., interrupt: _Optional[_Union[Interrupt, _Mapping]] = ..., ping: _Optional[_Union[Ping, _Mapping]] = ..., received: _Optional[_Union[Received, _Mapping]] = ..., close: _Optional[_Union[CloseSession, _Mapping]] = ...) -> None: ...
 
 class PlanResponse(_message.Message):
-    __slots__ = ["credit", "fault", "keyframe_progress", "opened", "plan_complete", "plan_started", "pong", "progress", "subgoal", "text_delta"]
+    __slots__ = ["credit", "fault", "keyframe_progress", "opened", "plan_complete", "plan_started", "pong", "progress", "seq", "subgoal", "text_delta"]
     CREDIT_FIELD_NUMBER: _ClassVar[int]
     FAULT_FIELD_NUMBER: _ClassVar[int]
     KEYFRAME_PROGRESS_FIELD_NUMBER: _ClassVar[int]
@@ -298,6 +306,7 @@ class PlanResponse(_message.Message):
     PLAN_STARTED_FIELD_NUMBER: _ClassVar[int]
     PONG_FIELD_NUMBER: _ClassVar[int]
     PROGRESS_FIELD_NUMBER: _ClassVar[int]
+    SEQ_FIELD_NUMBER: _ClassVar[int]
     SUBGOAL_FIELD_NUMBER: _ClassVar[int]
     TEXT_DELTA_FIELD_NUMBER: _ClassVar[int]
     credit: ObservationCredit
@@ -308,9 +317,10 @@ class PlanResponse(_message.Message):
     plan_started: PlanStarted
     pong: Pong
     progress: ServerProgress
+    seq: int
     subgoal: SubgoalComplete
     text_delta: TextDelta
-    def __init__(self, opened: _Optional[_Union[SessionOpened, _Mapping]] = ..., progress: _Optional[_Union[ServerProgress, _Mapping]] = ..., credit: _Optional[_Union[ObservationCredit, _Mapping]] = ..., plan_started: _Optional[_Union[PlanStarted, _Mapping]] = ..., text_delta: _Optional[_Union[TextDelta, _Mapping]] = ..., keyframe_progress: _Optional[_Union[KeyframeProgress, _Mapping]] = ..., subgoal: _Optional[_Union[SubgoalComplete, _Mapping]] = ..., plan_complete: _Optional[_Union[PlanComplete, _Mapping]] = ..., fault: _Optional[_Union[PlanFault, _Mapping]] = ..., pong: _Optional[_Union[Pong, _Mapping]] = ...) -> None: ...
+    def __init__(self, opened: _Optional[_Union[SessionOpened, _Mapping]] = ..., progress: _Optional[_Union[ServerProgress, _Mapping]] = ..., credit: _Optional[_Union[ObservationCredit, _Mapping]] = ..., plan_started: _Optional[_Union[PlanStarted, _Mapping]] = ..., text_delta: _Optional[_Union[TextDelta, _Mapping]] = ..., keyframe_progress: _Optional[_Union[KeyframeProgress, _Mapping]] = ..., subgoal: _Optional[_Union[SubgoalComplete, _Mapping]] = ..., plan_complete: _Optional[_Union[PlanComplete, _Mapping]] = ..., fault: _Optional[_Union[PlanFault, _Mapping]] = ..., pong: _Optional[_Union[Pong, _Mapping]] = ..., seq: _Optional[int] = ...) -> None: ...
 
 class PlanStarted(_message.Message):
     __slots__ = ["epoch", "observation_seq", "observation_time", "seed"]
@@ -333,6 +343,12 @@ class Pong(_message.Message):
     id: int
     server_time: _timestamp_pb2.Timestamp
     def __init__(self, id: _Optional[int] = ..., client_time: _Optional[_Union[_timestamp_pb2.Timestamp, _Mapping]] = ..., server_time: _Optional[_Union[_timestamp_pb2.Timestamp, _Mapping]] = ...) -> None: ...
+
+class Received(_message.Message):
+    __slots__ = ["seq"]
+    SEQ_FIELD_NUMBER: _ClassVar[int]
+    seq: int
+    def __init__(self, seq: _Optional[int] = ...) -> None: ...
 
 class Replan(_message.Message):
     __slots__ = ["base_epoch", "history", "instruction", "reason"]
@@ -391,20 +407,24 @@ class ServerProgress(_message.Message):
     def __init__(self, state: _Optional[_Union[ServerState, str]] = ..., detail: _Optional[str] = ..., queue_position: _Optional[int] = ..., expected_wait: _Optional[_Union[_duration_pb2.Duration, _Mapping]] = ...) -> None: ...
 
 class SessionOpened(_message.Message):
-    __slots__ = ["frame_height", "frame_width", "max_observation_age", "resumed", "server", "session_id"]
+    __slots__ = ["epoch", "frame_height", "frame_width", "max_observation_age", "resume_window", "resumed", "server", "session_id"]
+    EPOCH_FIELD_NUMBER: _ClassVar[int]
     FRAME_HEIGHT_FIELD_NUMBER: _ClassVar[int]
     FRAME_WIDTH_FIELD_NUMBER: _ClassVar[int]
     MAX_OBSERVATION_AGE_FIELD_NUMBER: _ClassVar[int]
     RESUMED_FIELD_NUMBER: _ClassVar[int]
+    RESUME_WINDOW_FIELD_NUMBER: _ClassVar[int]
     SERVER_FIELD_NUMBER: _ClassVar[int]
     SESSION_ID_FIELD_NUMBER: _ClassVar[int]
+    epoch: int
     frame_height: int
     frame_width: int
     max_observation_age: _duration_pb2.Duration
+    resume_window: _duration_pb2.Duration
     resumed: bool
     server: ServerInfo
     session_id: str
-    def __init__(self, session_id: _Optional[str] = ..., server: _Optional[_Union[ServerInfo, _Mapping]] = ..., frame_width: _Optional[int] = ..., frame_height: _Optional[int] = ..., max_observation_age: _Optional[_Union[_duration_pb2.Duration, _Mapping]] = ..., resumed: bool = ...) -> None: ...
+    def __init__(self, session_id: _Optional[str] = ..., server: _Optional[_Union[ServerInfo, _Mapping]] = ..., frame_width: _Optional[int] = ..., frame_height: _Optional[int] = ..., max_observation_age: _Optional[_Union[_duration_pb2.Duration, _Mapping]] = ..., resumed: bool = ..., resume_window: _Optional[_Union[_duration_pb2.Duration, _Mapping]] = ..., epoch: _Optional[int] = ...) -> None: ...
 
 class SubgoalComplete(_message.Message):
     __slots__ = ["confidence", "epoch", "index", "instruction", "keyframe", "observation_seq", "timing", "validity"]

@@ -42,6 +42,20 @@ class PlannerServiceServicer(object):
         Frames: the server grants a credit, the client answers it with the newest observation of that
         moment. It sends none without a credit, so no queue of old frames builds up on the way.
 
+        Resume, where both sides name the capability "resume": progress, plan_started, text_delta,
+        keyframe_progress, subgoal, plan_complete and fault carry a seq that counts them in the session,
+        and the service keeps them until `received` says that they have arrived, or there are too many.
+        When the link breaks, plans go on for SessionOpened.resume_window. A new call whose `open` has the
+        session's id and `resume` gets what came after last_response_seq, and takes the session over from
+        a call that still seems to stand (which ends with ABORTED). Such a session ends when the client
+        says `close`, or when the window has passed; cancelling a call or half-closing it does not end it.
+        `open` with an id that is there already and no `resume` is the same request sent twice: it joins
+        that session from its first response. Errors: NOT_FOUND (ended, or the service was restarted),
+        PERMISSION_DENIED (somebody else's), OUT_OF_RANGE (past the end, or no longer kept),
+        ALREADY_EXISTS (that id, another request). Requests are not numbered: after a resume a credit that
+        is still open is granted again, Interrupt and SubgoalOutcome may be repeated, and whether a Replan
+        arrived shows in SessionOpened.epoch.
+
         A fault that leaves the session usable is a PlanFault; all else ends the call with a status,
         and trailing metadata: emu-error-code, and where they apply emu-error-id, emu-retry-after-ms.
         """

@@ -10,8 +10,10 @@ import grpc
 from emu_planner.plan import ErrorCode, PlanError
 
 SERVICE_NAME = "emu.planner.v1.PlannerService"
-WIRE_MINOR = 1
+WIRE_MINOR = 2
 MAX_MESSAGE_BYTES = 16 * 1024 * 1024
+# in client_capabilities and in ServerInfo.capabilities: see planner.proto at Plan
+RESUME = "resume"
 
 CODE_KEY = "emu-error-code"
 ERROR_ID_KEY = "emu-error-id"
@@ -37,6 +39,8 @@ CODE_OF_STATUS = {
     grpc.StatusCode.FAILED_PRECONDITION: ErrorCode.INVALID_REQUEST,
     grpc.StatusCode.OUT_OF_RANGE: ErrorCode.INVALID_REQUEST,
     grpc.StatusCode.NOT_FOUND: ErrorCode.INVALID_REQUEST,
+    grpc.StatusCode.ALREADY_EXISTS: ErrorCode.INVALID_REQUEST,
+    grpc.StatusCode.ABORTED: ErrorCode.INVALID_REQUEST,
     grpc.StatusCode.UNAVAILABLE: ErrorCode.SERVER_UNAVAILABLE,
     grpc.StatusCode.CANCELLED: ErrorCode.SERVER_UNAVAILABLE,
     grpc.StatusCode.RESOURCE_EXHAUSTED: ErrorCode.RESOURCE_EXHAUSTED,
@@ -54,6 +58,19 @@ RETRYABLE_CODES = (
     ErrorCode.TIMEOUT,
     ErrorCode.STALE_OBSERVATION,
 )
+
+
+class StatusError(PlanError):
+    """A failure whose gRPC status says more than its code's own would."""
+
+    def __init__(self, status: grpc.StatusCode, code: ErrorCode, message: str) -> None:
+        super().__init__(code, message)
+        self.status = status
+
+
+def status_of(error: PlanError) -> grpc.StatusCode:
+    """The status that a call ends with."""
+    return error.status if isinstance(error, StatusError) else STATUS_OF_CODE[error.code]
 
 
 def trailing_metadata(

@@ -232,6 +232,8 @@ class Known:
     tested: Planner | None = None
     # its tokenizer there and back; None: it draws pixels, or its tokenizer is unknown
     round_trip: Callable[[Picture], Picture] | None = None
+    # its tokenizer's picture of random codes, by a picture of the size and a seed; None: as above
+    random_picture: Callable[[Picture, int], Picture] | None = None
     # plan of the nearest training scene; None without training data
     neighbour: Callable[[], tuple[Step, ...]] | None = None
 
@@ -282,6 +284,20 @@ def shuffled(steps: tuple[Step, ...], seed: int) -> tuple[Step, ...]:
     return tuple(steps[int(i)] for i in order)
 
 
+def random_codes(known: Known) -> Planner | None:
+    """Oracle's words; each keyframe what the tested planner's tokenizer makes of random codes."""
+    draw = known.random_picture
+    if draw is None:
+        return None
+
+    def drawn(step: Step, shown: Observation) -> Keyframe:
+        given = beside(shown)
+        seed = np.random.SeedSequence([known.seed, step.index]).generate_state(1)[0]
+        return replace(given, rgb=draw(given.rgb, int(seed)))
+
+    return Edited(known.oracle, with_keyframe(drawn))
+
+
 def _tokenizer_oracle(known: Known) -> Planner | None:
     if known.round_trip is None:
         return None
@@ -309,6 +325,11 @@ CONTROLS: dict[str, Control] = {
     "noise": Control(
         "the oracle's words; every keyframe is random pixels",
         lambda k: Edited(k.oracle, with_keyframe(noise(k.seed))),
+    ),
+    "random-tokens": Control(
+        "the oracle's words; every keyframe is random codes, decoded by the tested planner's tokenizer",
+        random_codes,
+        tokenized=True,
     ),
     "other-scene": Control("the oracle's plan for another scene of the family", lambda k: Replay(k.donor())),
     "text-only": Control(

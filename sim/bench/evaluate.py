@@ -15,7 +15,7 @@ from emu_planner.plan.planner import Planner
 from emu_planner.plan.report import Report
 from emu_planner.plan.step import Keyframe, Step
 from sim import language
-from sim.bench import gate, metrics
+from sim.bench import gate, metrics, ray_workers
 from sim.bench.controls import CONTROLS, Known, Remember
 from sim.bench.judge import RoundTrip, judge, make_score, with_closed_loop
 from sim.bench.kept_plans import keep_plan, kept_plan, plan_path
@@ -92,16 +92,24 @@ class Setup:
         }
 
 
-def evaluate(setup: Setup, *, workers: int) -> Iterator[tuple[int, int]]:
+def evaluate(setup: Setup, *, workers: int | None, ray: str | None = None) -> Iterator[tuple[int, int]]:
     """Do what is missing; yields (jobs done, all jobs). At the end results.json is there.
 
+    Args:
+        workers: None: one; with Ray see ray_workers.run.
+        ray: address of a Ray cluster, whose machines work; None: processes of this machine.
+
     Raises:
+        ValueError: as in ray_workers.run.
         LedgerError, a ValueError: the folder holds another run's rows, or another run writes there.
         WorkerError: a worker or the planner could not start, or the planner is out of reach now.
     """
     with Ledger(setup.rows_file, setup.header(), machine()) as ledger:
-        start = functools.partial(start_worker, setup)
-        yield from run(setup.suite.scenes, setup.entrants, start, ledger, workers=workers)
+        if ray is not None:
+            yield from ray_workers.run(setup, start_worker, ledger, address=ray, workers=workers)
+        else:
+            start = functools.partial(start_worker, setup)
+            yield from run(setup.suite.scenes, setup.entrants, start, ledger, workers=workers or 1)
         asked = {f"{name} {scene}" for name in setup.entrants for scene in setup.suite.scenes}
         rows = [row for row in ledger.rows if row["job"] in asked]
         results = make_results(setup, rows)
@@ -223,6 +231,9 @@ class _Desk:
             made=made,
             tested=tested,
             round_trip=None if tested is None or pixels else tested.round_trip,
+            random_picture=None
+            if tested is None or pixels or not tested.has_random_picture
+            else tested.random_picture,
             neighbour=neighbour,
         )
 

@@ -26,7 +26,7 @@ Work = Callable[[SceneName, Sequence[str]], Iterator[tuple[str, dict[str, Any]]]
 # runs once in each worker; must be picklable
 Start = Callable[[], contextlib.AbstractContextManager[Work]]
 
-_MOST_TRIES = 2
+MOST_TRIES = 2
 
 
 class WorkerError(RuntimeError):
@@ -60,7 +60,7 @@ def run(
         WorkerError: see there. What was finished is in the ledger.
     """
     total = len(scenes) * len(entrants)
-    waiting = [(s, names) for s in scenes if (names := _left(s, entrants, ledger))]
+    waiting = [(s, names) for s in scenes if (names := left(s, entrants, ledger))]
     count = total - sum(len(names) for _, names in waiting)
     yield count, total
     tries: dict[SceneName, int] = {}
@@ -87,7 +87,7 @@ def run(
                     count += 1
                     yield count, total
                 elif kind == "failed":
-                    raise WorkerError(f"{what[0]}\n{_kept(ledger)}")
+                    raise WorkerError(f"{what[0]}\n{kept(ledger)}")
                 elif not _give(worker, waiting, tries):
                     pool.remove(worker)
                     _dismiss(worker)
@@ -97,7 +97,7 @@ def run(
             worker.process.join()
 
 
-def _left(scene: SceneName, entrants: Sequence[str], ledger: Ledger) -> list[str]:
+def left(scene: SceneName, entrants: Sequence[str], ledger: Ledger) -> list[str]:
     """Entrants whose row of a scene is missing."""
     return [entrant for entrant in entrants if job_name(entrant, scene) not in ledger.done]
 
@@ -131,12 +131,12 @@ def _bury(
     """A worker died: its scene goes back to those that wait, once."""
     worker.process.join()
     scene = worker.scene
-    if scene is None or tries[scene] >= _MOST_TRIES:
+    if scene is None or tries[scene] >= MOST_TRIES:
         raise WorkerError(
             f"a worker process died (status {worker.process.exitcode}) on scene {scene}; what it said is "
-            f"above. {_kept(ledger)}"
+            f"above. {kept(ledger)}"
         )
-    waiting.append((scene, _left(scene, entrants, ledger)))
+    waiting.append((scene, left(scene, entrants, ledger)))
 
 
 def _dismiss(worker: _Worker) -> None:
@@ -145,7 +145,8 @@ def _dismiss(worker: _Worker) -> None:
     worker.process.join()
 
 
-def _kept(ledger: Ledger) -> str:
+def kept(ledger: Ledger) -> str:
+    """What a run that ended early says of what is done."""
     return f"{len(ledger.done)} finished jobs are in {ledger.path}; the same call goes on from there"
 
 

@@ -66,7 +66,8 @@ class Supervised:
 
     Args:
         make: gives the planner, in that process; must be picklable. A planner that has a method
-            `round_trip(picture) -> picture`, its tokenizer there and back, shows it here.
+            `round_trip(picture) -> picture`, its tokenizer there and back, shows it here; so does one
+            with `random_picture(picture, seed) -> picture`, random codes of it decoded.
         log: where its output goes; None: nowhere.
     """
 
@@ -78,7 +79,7 @@ class Supervised:
         self._pipe: Connection | None = None
         self._started_once = False
         self.restarts = 0
-        self.has_round_trip = False
+        self.has_round_trip = self.has_random_picture = False
 
     def __enter__(self) -> "Supervised":
         return self
@@ -108,6 +109,7 @@ class Supervised:
             self._kill()
             raise StartError(f"the planner did not start: {message.get('detail', '')}{self._where()}")
         self.has_round_trip = bool(message["round_trip"])
+        self.has_random_picture = bool(message["random_picture"])
         self.restarts += self._started_once
         self._started_once = True
 
@@ -157,7 +159,15 @@ class Supervised:
 
     def round_trip(self, picture: Picture) -> Picture:
         """One picture through the planner's tokenizer. PlannerFault: as in plan."""
-        until_s = self._ask(("round trip", picture), self._limits.picture_s)
+        return self._drawn("round_trip", picture)
+
+    def random_picture(self, picture: Picture, seed: int) -> Picture:
+        """What its tokenizer makes of random codes, as many as a picture has. PlannerFault: as in plan."""
+        return self._drawn("random_picture", picture, seed)
+
+    def _drawn(self, method: str, *arguments: Any) -> Picture:
+        """What a method of the planner draws."""
+        until_s = self._ask(("draw", method, *arguments), self._limits.picture_s)
         message = self._receive(until_s, "picture")
         if message["is"] != "picture":
             raise PlannerFault("raised", str(message.get("detail", message["is"])))
@@ -303,7 +313,8 @@ def _serve(pipe: Connection, make: Callable[[], Planner], log: str, parent: int)
     except BaseException as error:
         _send(pipe, {"is": "failed", "detail": f"{type(error).__name__}: {error}"})
         raise
-    _send(pipe, {"is": "ready", "round_trip": callable(getattr(planner, "round_trip", None))})
+    has = {name: callable(getattr(planner, name, None)) for name in ("round_trip", "random_picture")}
+    _send(pipe, {"is": "ready", **has})
     while True:
         try:
             question = pipe.recv()
@@ -314,7 +325,7 @@ def _serve(pipe: Connection, make: Callable[[], Planner], log: str, parent: int)
         if question[0] == "plan":
             _answer(pipe, planner, *question[1:])
         else:
-            _pass_through(pipe, planner, question[1])
+            _draw(pipe, planner, *question[1:])
 
 
 def _answer(
@@ -350,11 +361,11 @@ def _send_event(pipe: Connection, event: Event) -> None:
             pass
 
 
-def _pass_through(pipe: Connection, planner: Any, picture: Picture) -> None:
+def _draw(pipe: Connection, planner: Any, method: str, *arguments: Any) -> None:
     try:
-        sent = planner.round_trip(picture)
+        sent = getattr(planner, method)(*arguments)
         if sent.dtype != np.uint8:
-            raise ValueError(f"round_trip gave {sent.dtype}, expected uint8")
+            raise ValueError(f"{method} gave {sent.dtype}, expected uint8")
     except Exception as error:
         _send(pipe, {"is": "raised", "detail": f"{type(error).__name__}: {error}"[:2000]})
     else:

@@ -8,7 +8,16 @@ from pathlib import Path
 
 SIM = Path(__file__).parents[1]
 _LIBRARIES = ("pybullet", "numpy", "opencv-python-headless")
-_ONLY_SHOW = ("report.py", "svg.py", "explain.py", "compare.py", "summary.py", "cheats.py", "ros_node.py")
+_ONLY_SHOW = (
+    "report.py",
+    "svg.py",
+    "explain.py",
+    "compare.py",
+    "summary.py",
+    "cheats.py",
+    "ros_node.py",
+    "scene_bag.py",
+)
 # a file larger than this is told by its size and its first bytes
 _WHOLE_BYTES = 256 * 2**20
 _HEAD_BYTES = 2**20

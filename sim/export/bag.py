@@ -13,7 +13,8 @@ of the bag is one step; stamps are no time that passed. Written by `rosbags`, wh
 
 import json
 from collections import defaultdict
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -36,18 +37,18 @@ from sim.export.target import Target
 from sim.shards import DamageError, Line, Picture, Run, Shard, views_of
 
 STEP_NS = 1_000_000_000
-_FIRST_NS = STEP_NS  # a stamp of zero means "no stamp" to some tools
+FIRST_NS = STEP_NS  # a stamp of zero means "no stamp" to some tools
 _PNG_EFFORT = 6
 _VERSION = 9  # of the bag's metadata: what ROS 2 Jazzy writes
-_IMAGE = "sensor_msgs/msg/CompressedImage"
-_STRING = "std_msgs/msg/String"
+IMAGE = "sensor_msgs/msg/CompressedImage"
+STRING = "std_msgs/msg/String"
 _NEVER = QosTime(sec=0, nsec=0)
-_CAMERAS = {f"/{view}/image_raw/compressed": view for view in VIEWS}
+CAMERAS = {f"/{view}/image_raw/compressed": view for view in VIEWS}
 _TOPICS = {
-    "/episode": _STRING,
-    "/task": _STRING,
-    **dict.fromkeys(_CAMERAS, _IMAGE),
-    "/subgoal": _STRING,
+    "/episode": STRING,
+    "/task": STRING,
+    **dict.fromkeys(CAMERAS, IMAGE),
+    "/subgoal": STRING,
 }
 
 
@@ -64,6 +65,48 @@ def _qos(*, latched: bool) -> Qos:
         liveliness_lease_duration=_NEVER,
         avoid_ros_namespace_conventions=False,
     )
+
+
+class Bag:
+    """A bag that is being written. Use it as a context manager.
+
+    Args:
+        folder: of the bag; it must not be there.
+        topics: their types, STRING or IMAGE.
+    """
+
+    def __init__(self, folder: Path, topics: Mapping[str, str]) -> None:
+        self._types = get_typestore(Stores.ROS2_JAZZY)
+        self._writer = Writer(folder, version=_VERSION, storage_plugin=StoragePlugin.MCAP)
+        self._kinds, self._topics = topics, dict[str, Connection]()
+
+    def __enter__(self) -> "Bag":
+        self._writer.open()
+        for topic, kind in self._kinds.items():
+            qos = [_qos(latched=kind == STRING)]
+            self._topics[topic] = self._writer.add_connection(
+                topic, kind, typestore=self._types, offered_qos_profiles=qos
+            )
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._writer.close()
+
+    def say(self, topic: str, stamp_ns: int, text: str) -> None:
+        """Write a String."""
+        self._write(topic, stamp_ns, self._types.types[STRING](data=text))
+
+    def show(self, topic: str, stamp_ns: int, view: str, rgb: Picture) -> None:
+        """Write a picture [H, W, 3] uint8 of a view."""
+        types = self._types.types
+        stamp = types["builtin_interfaces/msg/Time"](*divmod(stamp_ns, 1_000_000_000))
+        header = types["std_msgs/msg/Header"](stamp=stamp, frame_id=f"{view}_optical")
+        data = np.frombuffer(encode_png(rgb, _PNG_EFFORT), np.uint8)
+        self._write(topic, stamp_ns, types[IMAGE](header=header, format="png", data=data))
+
+    def _write(self, topic: str, stamp_ns: int, message: Any) -> None:
+        data = self._types.serialize_cdr(message, self._kinds[topic])
+        self._writer.write(self._topics[topic], stamp_ns, data)
 
 
 class BagExport:
@@ -89,22 +132,11 @@ class BagExport:
     def write(self, shard: Shard) -> None:
         """Write the bag of one shard."""
         part = self.target.parts / shard.name
-        with Writer(part, version=_VERSION, storage_plugin=StoragePlugin.MCAP) as bag:
-            topics = {
-                topic: bag.add_connection(
-                    topic,
-                    kind,
-                    typestore=self.types,
-                    offered_qos_profiles=[_qos(latched=kind == _STRING)],
-                )
-                for topic, kind in _TOPICS.items()
-            }
-            stamp_ns = _FIRST_NS
+        with Bag(part, _TOPICS) as bag:
+            stamp_ns = FIRST_NS
             for line in shard.lines():
                 pictures = shard.pictures(line)
-                for topic, time_ns, message in self._messages(line, pictures, stamp_ns):
-                    data = self.types.serialize_cdr(message, topics[topic].msgtype)
-                    bag.write(topics[topic], time_ns, data)
+                _write_episode(bag, line, pictures, stamp_ns)
                 stamp_ns += len(pictures) * STEP_NS
         self.target.keep(part, self.target.folder / shard.name)
 
@@ -121,34 +153,10 @@ class BagExport:
                 line["instruction"] = heard["/task"][start_ns]
                 for step, stamp_ns in zip(line["steps"], stamps, strict=False):
                     step["subgoal"] = heard["/subgoal"][stamp_ns]
-                views = [[decode_png(heard[topic][stamp]) for topic in _CAMERAS] for stamp in stamps]
+                views = [[decode_png(heard[topic][stamp]) for topic in CAMERAS] for stamp in stamps]
                 yield line, [np.concatenate(parts, axis=1) for parts in views]
         except (ReaderError, SerdeError, LookupError, ValueError) as error:
             raise DamageError(f"the bag {shard.name} is damaged: {error!r}") from error
-
-    def _messages(self, line: Line, pictures: list[Picture], stamp_ns: int) -> Iterator[tuple[str, int, Any]]:
-        """(topic, time, message) of one episode, in order of time."""
-        record = {key: value for key, value in line.items() if key != "frames"}
-        yield "/episode", stamp_ns, self._string(json.dumps(record))
-        yield "/task", stamp_ns, self._string(line["instruction"])
-        words = [*(step["subgoal"] for step in line["steps"]), ""]
-        for picture, subgoal in zip(pictures, words, strict=True):
-            views = views_of(picture)
-            for topic, view in _CAMERAS.items():
-                yield topic, stamp_ns, self._image(view, views[view], stamp_ns)
-            yield "/subgoal", stamp_ns, self._string(subgoal)
-            stamp_ns += STEP_NS
-
-    def _string(self, text: str) -> Any:
-        return self.types.types[_STRING](data=text)
-
-    def _image(self, view: str, rgb: Picture, stamp_ns: int) -> Any:
-        types = self.types.types
-        stamp = types["builtin_interfaces/msg/Time"](*divmod(stamp_ns, 1_000_000_000))
-        header = types["std_msgs/msg/Header"](stamp=stamp, frame_id=f"{view}_optical")
-        return types[_IMAGE](
-            header=header, format="png", data=np.frombuffer(encode_png(rgb, _PNG_EFFORT), np.uint8)
-        )
 
     def _read(self, shard: Shard) -> dict[str, dict[int, Any]]:
         """What each topic said at each time: text, or the bytes of a picture."""
@@ -160,4 +168,18 @@ class BagExport:
 
     def _said(self, connection: Connection, data: bytes) -> Any:
         message = self.types.deserialize_cdr(data, connection.msgtype)
-        return message.data if connection.msgtype == _STRING else message.data.tobytes()
+        return message.data if connection.msgtype == STRING else message.data.tobytes()
+
+
+def _write_episode(bag: Bag, line: Line, pictures: list[Picture], stamp_ns: int) -> None:
+    """One episode, in order of time."""
+    record = {key: value for key, value in line.items() if key != "frames"}
+    bag.say("/episode", stamp_ns, json.dumps(record))
+    bag.say("/task", stamp_ns, line["instruction"])
+    words = [*(step["subgoal"] for step in line["steps"]), ""]
+    for picture, subgoal in zip(pictures, words, strict=True):
+        views = views_of(picture)
+        for topic, view in CAMERAS.items():
+            bag.show(topic, stamp_ns, view, views[view])
+        bag.say("/subgoal", stamp_ns, subgoal)
+        stamp_ns += STEP_NS

@@ -7,6 +7,8 @@ doubled blanks and a leading "please" do not matter. Knows names, not physics.
 from sim.language.grammar import Form
 from sim.language.instructions import (
     FORMS,
+    MEANINGS,
+    UNSEEN,
     Request,
     chain_goal,
     goal_of,
@@ -22,7 +24,9 @@ parse = parse_skill
 
 __all__ = [
     "FORMS",
+    "MEANINGS",
     "SUBGOALS",
+    "UNSEEN",
     "Form",
     "Request",
     "chain_goal",

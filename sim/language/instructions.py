@@ -4,7 +4,7 @@ import re
 
 import numpy as np
 
-from sim.language import containers, long, parts, pushing, sorting, stacking
+from sim.language import containers, long, parts, pushing, sorting, stacking, unseen
 from sim.language.grammar import Form, Slots, match, normal
 from sim.relations import SPATIAL
 from sim.scene import TABLE, Goal, Scene, names_in
@@ -19,6 +19,11 @@ FORMS: dict[str, Form] = {
     **pushing.FORMS,
     **long.FORMS,
 }
+# The same in words that training never says: what the generalisation suite asks with
+UNSEEN: dict[str, Form] = unseen.unseen(FORMS)
+# What a form means, and all that can be read: training's words first
+MEANINGS = UNSEEN | FORMS
+_READABLE = (*FORMS.values(), *UNSEEN.values())
 
 # A form with its slots
 Request = tuple[str, Slots]
@@ -34,25 +39,27 @@ _LINK = re.compile(r" (?:and )?(?:then|after that|finally) ")
 _LINK_WORDS = {"first", "then", "after", "finally"}
 
 
-def word_instruction(form: str, slots: Slots, rng: np.random.Generator) -> str:
+def word_instruction(
+    form: str, slots: Slots, rng: np.random.Generator, forms: dict[str, Form] = FORMS
+) -> str:
     """One paraphrase of an instruction."""
-    templates = FORMS[form].templates
+    templates = forms[form].templates
     return templates[int(rng.integers(len(templates)))].format(**slots)
 
 
-def word_chain(requests: list[Request], rng: np.random.Generator) -> str:
+def word_chain(requests: list[Request], rng: np.random.Generator, forms: dict[str, Form] = FORMS) -> str:
     """Several requests as one instruction."""
     start, between, last = _CHAINS[int(rng.integers(len(_CHAINS)))]
     clauses = []
     for form, slots in requests:
-        plain = [t for t in FORMS[form].templates if not _LINK_WORDS & set(normal(t).split())]
+        plain = [t for t in forms[form].templates if not _LINK_WORDS & set(normal(t).split())]
         clauses.append(plain[int(rng.integers(len(plain)))].format(**slots))
     return start + between.join(clauses[:-1]) + last + clauses[-1]
 
 
 def goal_of(form: str, slots: Slots, scene: Scene | None = None) -> Goal:
     """What a form with these slots asks for. ValueError: it depends on the scene; give it."""
-    return FORMS[form].goal_of(slots, scene)
+    return MEANINGS[form].goal_of(slots, scene)
 
 
 def chain_goal(goals: list[Goal]) -> Goal:
@@ -77,12 +84,12 @@ def parse_instruction(text: str, scene: Scene) -> Goal | None:
 def _parse_one(text: str, scene: Scene) -> Goal | None:
     names = {item.name for item in scene.items} | {r.name for r in scene.receptacles}
     names |= {button.name for button in scene.buttons}
-    for form, table in FORMS.items():
-        for template in table.templates:
+    for form in _READABLE:
+        for template in form.templates:
             slots = match(template, text)
             if slots is None or not set(slots.values()) <= names:
                 continue
-            goal = goal_of(form, slots, scene)
+            goal = form.goal_of(slots, scene)
             if _goal_fits(goal, scene):
                 return goal
     return None

@@ -10,7 +10,7 @@ import numpy as np
 from sim import language, robots
 from sim.camera import draw_look
 from sim.layout import Layout, NoRoomError
-from sim.scene import Goal, Scene
+from sim.scene import BENCHMARK_FIRST_SEED, TALLEST, UNSEEN_COLOURS, Goal, Scene
 from sim.state import SymbolicState, satisfied
 from sim.tasks import (
     between,
@@ -22,6 +22,7 @@ from sim.tasks import (
     drawer_get,
     drawer_put,
     empty,
+    held_out,
     kinds,
     kitchen,
     order,
@@ -90,6 +91,16 @@ def robots_for(family: str) -> tuple[str, ...]:
     return LEADERS if family in _LED else tuple(robots.ROBOTS)
 
 
+def trained_robots(family: str) -> tuple[str, ...]:
+    """Those that training has do it: see sim/tasks/held_out.py for the pairs that are left out."""
+    return tuple(robot for robot in robots_for(family) if (robot, family) not in held_out.PAIRS)
+
+
+def like(family: str, seed: int) -> str:
+    """The family itself; of a held-out one the family that the scene of this seed is like."""
+    return held_out.like(family, seed, tuple(FAMILIES)) if family in held_out.HELD_OUT else family
+
+
 def chosen(word: str) -> tuple[str, ...]:
     """The families that a command's word asks for: "all", a group, or names with commas.
 
@@ -124,27 +135,30 @@ def make_scene(family: str, seed: int, robot: str = robots.DEFAULT) -> Scene:
     What is drawn does not depend on the robot: every robot reaches every place of a layout.
 
     Raises:
-        ValueError: unknown family or robot, or negative seed.
+        ValueError: unknown family or robot, negative seed, or a training seed of a held-out family.
     """
-    if family not in FAMILIES:
+    if family not in FAMILIES and family not in held_out.HELD_OUT:
         raise ValueError(f"unknown family {family!r}; expected one of {list(FAMILIES)}")
     if seed < 0:
         raise ValueError(f"seed {seed} is negative; expected 0 or more")
+    if family in held_out.HELD_OUT and seed < BENCHMARK_FIRST_SEED:
+        raise ValueError(f"{family} is held out from training; its seeds begin at {BENCHMARK_FIRST_SEED}")
     rng = generator(family, seed)
+    draw, first = _draw_of(family, seed), tuple(UNSEEN_COLOURS) if family == "new_colours" else ()
     while True:
-        layout = Layout(rng)
+        layout = Layout(rng, first)
         try:
-            drawn = FAMILIES[family].draw(layout)
+            drawn = draw(layout)
         except NoRoomError:
             continue
         break
     look = draw_look(rng)
     requests = drawn if isinstance(drawn, list) else [drawn]
-    words = (
-        language.word_chain(requests, rng)
-        if isinstance(drawn, list)
-        else language.word_instruction(*drawn, rng)
-    )
+    forms = {"new_words": language.UNSEEN, "new_heights": language.MEANINGS}.get(family, language.FORMS)
+    if isinstance(drawn, list):
+        words = language.word_chain(requests, rng, forms)
+    else:
+        words = language.word_instruction(*drawn, rng, forms)
     scene = Scene(
         family,
         seed,
@@ -156,9 +170,17 @@ def make_scene(family: str, seed: int, robot: str = robots.DEFAULT) -> Scene:
         words,
         tuple(layout.buttons),
         layout.relations,
+        held_out.TALLEST if family == "new_heights" else TALLEST,
     )
     goals = [language.goal_of(form, slots, scene) for form, slots in requests]
     return replace(scene, goal=goals[0] if len(goals) == 1 else language.chain_goal(goals))
+
+
+def _draw_of(family: str, seed: int) -> Callable[[Layout], Drawn]:
+    if family in held_out.OWN:
+        own = held_out.OWN[family]
+        return own[seed % len(own)][1]
+    return FAMILIES[like(family, seed)].draw
 
 
 def success(scene: Scene, state: SymbolicState, goal: Goal | None = None) -> dict[str, bool]:

@@ -3,9 +3,11 @@
 import json
 import os
 
+import numpy as np
 import pytest
 
 from emu_planner.cli import bench_planners
+from emu_planner.engine import picture
 from emu_planner.service.config import ServiceConfig
 from emu_planner.service.server import running_service
 from sim.bench.cheats import SaysNothing
@@ -42,17 +44,37 @@ def test_wrong_arguments_are_told_before_any_process_starts(tmp_path, words, mes
     assert not (tmp_path / "out").exists()
 
 
+def test_random_tokens_are_decoded_by_the_checkpoints_own_tokenizer(parts):  # noqa: F811
+    _, vision, _ = parts
+    planner = bench_planners.WithTokenizer(SaysNothing(), vision)
+    shown = np.full((32, 64, 3), 90, np.uint8)
+    pictures = [planner.random_picture(shown, seed) for seed in (1, 1, 2)]
+    assert {drawn.shape for drawn in pictures} == {shown.shape}
+    assert np.array_equal(pictures[0], pictures[1])
+    assert not np.array_equal(pictures[0], pictures[2])
+    # any code of the book may come, whatever is shown
+    assert np.array_equal(planner.random_picture(np.zeros_like(shown), 1), pictures[0])
+    grid = np.random.default_rng(1).integers(0, vision.config.n_embed, picture.encode(vision, shown).shape)
+    assert np.array_equal(picture.decode(vision, grid, ("picture",)).rgb, pictures[0])
+
+
 @pytest.mark.slow
 @pytest.mark.timeout(300)
 def test_a_checkpoint_gives_rows_tables_and_a_page(checkpoint, tmp_path):  # noqa: F811
     out = tmp_path / "out"
     words = ("quick", "--planner", checkpoint, "--scenes", "1", "--workers", "1", "--out", str(out))
+    words += ("--controls", ",".join((*SHORT, "random-tokens")))
     done = run_cli("bench", *words, timeout_s=240)
     assert done.returncode == 0, done.stdout + done.stderr
     data = json.loads((out / "results.json").read_text())
     assert data["planner"]["name"] == "tiny"
-    assert set(data["entrants"]) == {"tiny", *SHORT}
+    assert set(data["entrants"]) == {"tiny", "random-tokens", *SHORT}
     assert data["entrants"]["oracle"][0]["metrics"]["success_open"] == 1.0
+    # the oracle's words beside random codes: shown through the same tokenizer, so refused with it
+    (row,) = data["entrants"]["random-tokens"]
+    assert row["faults"] == []
+    assert row["metrics"]["success_open"] == 1.0
+    assert row["metrics"]["agreement"] is None
     # its random tokenizer shows nothing: the gate refuses its pictures, and the ceiling is printed
     assert data["ceiling"]
     assert not data["gate"]["passed"]

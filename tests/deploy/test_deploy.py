@@ -13,8 +13,8 @@ from emu_planner.cli import serve
 from emu_planner.plan import Generation, Still, Task, collect
 from emu_planner.service.config import ServiceConfig
 from emu_planner.service.metrics import Metrics
-from emu_planner.service.session import ServiceState
 from emu_planner.service.slots import RunSlots
+from emu_planner.service.state import ServiceState
 from tests.fakes import FakePlanner, fake_observation
 
 DEPLOY = Path(__file__).parents[2] / "deploy"

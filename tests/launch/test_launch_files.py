@@ -14,6 +14,11 @@ import yaml
 
 ROOT = Path(__file__).resolve().parents[2]
 LAUNCH_FILES = sorted((ROOT / "launch").glob("*.launch.py"))
+# files that include others: the constant with what they pass on, and to which file
+INCLUDED = {
+    "demo.launch.py": (("OF_SIM", "sim"), ("OF_PLANNER", "planner")),
+    "rig.launch.py": (("OF_PLANNER", "planner"),),
+}
 
 
 def calls(path: Path, *names: str) -> list[ast.Call]:
@@ -49,9 +54,9 @@ def node_parameters(section: str) -> dict[str, object]:
     return content[f"/**/{section}"]["ros__parameters"]
 
 
-def test_all_three_files_are_there() -> None:
+def test_all_files_are_there() -> None:
     names = {path.name for path in LAUNCH_FILES}
-    assert names == {"demo.launch.py", "planner.launch.py", "sim.launch.py"}
+    assert names == {"demo.launch.py", "planner.launch.py", "rig.launch.py", "sim.launch.py"}
     assert not (ROOT / "launch" / "__init__.py").exists(), "it would hide ROS's own package launch"
 
 
@@ -73,8 +78,8 @@ def test_every_argument_has_description_and_default(path: Path) -> None:
 @pytest.mark.parametrize("path", LAUNCH_FILES, ids=lambda path: path.name)
 def test_arguments_in_use_are_declared_and_declared_ones_in_use(path: Path) -> None:
     used = {ast.literal_eval(c.args[0]) for c in calls(path, "LaunchConfiguration") if is_constant(c)}
-    if path.name == "demo.launch.py":
-        used |= set(module_constant(path, "OF_SIM")) | set(module_constant(path, "OF_PLANNER"))
+    for constant, _ in INCLUDED.get(path.name, ()):
+        used |= set(module_constant(path, constant))
     assert used == set(declared_arguments(path))
 
 
@@ -97,22 +102,36 @@ def test_executables_are_installed(path: Path) -> None:
     assert names <= installed_executables()
 
 
-# where the demo's default is not the rig's: a simulated camera has no noise
-OF_A_SIMULATOR = {"camera_frozen_after": "0.0"}
+# a simulated camera has no noise; a rig's service is another machine's
+OWN_DEFAULTS = {
+    "demo.launch.py": {"camera_frozen_after": "0.0"},
+    "rig.launch.py": {"start_service": "false"},
+}
 
 
-def test_the_demo_passes_every_argument_on_with_its_own_default() -> None:
-    demo = declared_arguments(ROOT / "launch" / "demo.launch.py")
-    for constant, name in (("OF_SIM", "sim"), ("OF_PLANNER", "planner")):
-        path = ROOT / "launch" / f"{name}.launch.py"
-        included = declared_arguments(path)
-        assert set(module_constant(ROOT / "launch" / "demo.launch.py", constant)) == set(included)
+@pytest.mark.parametrize("outer", INCLUDED)
+def test_arguments_of_included_files_are_passed_on_with_the_same_default(outer: str) -> None:
+    declared = declared_arguments(ROOT / "launch" / outer)
+    for constant, name in INCLUDED[outer]:
+        included = declared_arguments(ROOT / "launch" / f"{name}.launch.py")
+        assert set(module_constant(ROOT / "launch" / outer, constant)) == set(included)
         for argument, given in included.items():
-            default = demo[argument]["default_value"]
-            if argument in OF_A_SIMULATOR:
-                assert ast.literal_eval(default) == OF_A_SIMULATOR[argument]
+            default = declared[argument]["default_value"]
+            if argument in OWN_DEFAULTS[outer]:
+                assert ast.literal_eval(default) == OWN_DEFAULTS[outer][argument]
             else:
                 assert ast.dump(given["default_value"]) == ast.dump(default), argument
+
+
+def test_the_rig_maps_the_cameras_that_the_file_names() -> None:
+    path = ROOT / "launch" / "rig.launch.py"
+    mapped = {ast.literal_eval(c.args[0]) for c in calls(path, "camera_remaps")}
+    parameters = node_parameters("planner")
+    assert mapped == set(parameters["cameras"])
+    arguments = declared_arguments(path)
+    for camera in mapped:
+        default = ast.literal_eval(arguments[f"{camera}_topic"]["default_value"])
+        assert default == parameters[f"cameras.{camera}.topic"]
 
 
 @pytest.mark.ros

@@ -13,8 +13,10 @@ from emu_planner.plan import (
     Keyframe,
     Observation,
     PlanError,
+    ProgressLimits,
     Stop,
     Task,
+    Verdict,
     compare,
 )
 from tests.fakes import fake_observation
@@ -107,17 +109,19 @@ def test_stop_runs_each_callback_once_and_late_ones_at_once():
     assert ran == ["early", "late"]
 
 
-def test_compare_counts_only_the_changed_region():
+def test_the_score_counts_only_the_changed_region():
+    # brightness is matched by medians, so most of the picture stays as it was
     start = np.full((10, 10, 3), 100, np.uint8)
     keyframe = start.copy()
-    keyframe[:5] = 200
+    keyframe[:4] = 200
     assert compare(start, start, keyframe).score == 0.0
     half = start.copy()
-    half[:5] = 150
+    half[:4] = 150
     assert compare(half, start, keyframe).score == pytest.approx(0.5)
-    noisy_elsewhere = keyframe.copy()
-    noisy_elsewhere[5:] = 0
-    assert compare(noisy_elsewhere, start, keyframe).reached
-    assert compare(start, start, start).reached
+    dark_elsewhere = keyframe.copy()
+    dark_elsewhere[9:] = 0
+    assert compare(dark_elsewhere, start, keyframe).score == 1.0
+    assert compare(dark_elsewhere, start, keyframe).strange == pytest.approx(0.1)
+    assert compare(start, start, start).verdict(ProgressLimits()) is Verdict.REACHED
     with pytest.raises(ValueError, match="sizes differ"):
-        compare(start[:5], start, keyframe)
+        compare(start[:4], start, keyframe)

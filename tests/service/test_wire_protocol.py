@@ -1,7 +1,6 @@
 """The service as any client of the wire sees it: raw messages in, statuses with words out."""
 
 import logging
-import queue
 import threading
 
 import grpc
@@ -11,7 +10,6 @@ from grpc_reflection.v1alpha.proto_reflection_descriptor_database import ProtoRe
 
 from emu_planner.plan import (
     ErrorCode,
-    Generation,
     Outcome,
     PlanError,
     PlanStarted,
@@ -24,13 +22,11 @@ from emu_planner.service.config import ServiceConfig
 from emu_planner.service.server import running_service
 from emu_planner.wire import codec, planner_pb2_grpc
 from emu_planner.wire import planner_pb2 as pb
-from emu_planner.wire.images import Encoding, ImageConfig
 from emu_planner.wire.status import CODE_KEY, ERROR_ID_KEY, RETRY_AFTER_KEY, SERVICE_NAME
 from tests.fakes import FakePlanner, fake_observation
+from tests.service.calls import PNG, TASK, Call, opening, status_of
 
-PNG = ImageConfig(encoding=Encoding.PNG)
 LIMIT = 1_000_000
-TASK = Task("stack the blocks", Generation(seed=5))
 
 
 def config_of(**changes):
@@ -42,55 +38,6 @@ def channel():
     config = config_of(model="fake")
     with running_service(FakePlanner, config) as target, grpc.insecure_channel(target) as one:
         yield one
-
-
-class Call:
-    """One raw Plan stream; requests are sent when told to."""
-
-    def __init__(self, channel):
-        self.requests = queue.SimpleQueue()
-        stub = planner_pb2_grpc.PlannerServiceStub(channel)
-        self.responses = stub.Plan(iter(self.requests.get, None), timeout=60)
-
-    def send(self, **message):
-        self.requests.put(pb.PlanRequest(**message))
-        return self
-
-    def close(self):
-        self.requests.put(None)
-        return self
-
-    def until(self, kind):
-        """Every response up to the first of that kind."""
-        seen = []
-        for response in self.responses:
-            seen.append(response)
-            if response.WhichOneof("message") == kind:
-                return seen
-        raise AssertionError(f"no {kind} in {seen}")
-
-    def plan(self, observation=None):
-        """Answer credits until the plan ends; all its responses."""
-        observation = observation or fake_observation()
-        seen = self.until("credit")
-        self.send(observation=codec.observation_to_proto(observation, PNG))
-        return seen + self.until("plan_complete")
-
-
-def opening(**changes):
-    message = codec.task_to_open(TASK, (), (), "a-session")
-    for name, value in changes.items():
-        if isinstance(value, (str, int)):
-            setattr(message, name, value)
-        else:
-            getattr(message, name).MergeFrom(value)
-    return message
-
-
-def status_of(call):
-    with pytest.raises(grpc.RpcError) as raised:
-        list(call.responses)
-    return raised.value
 
 
 def steps_of(responses):
@@ -164,6 +111,24 @@ def test_bytes_that_are_no_message(channel):
         list(method(iter([b"\xff\xff\xff\xff"]), timeout=30))
     assert raised.value.code() is grpc.StatusCode.INVALID_ARGUMENT
     assert "no message" in raised.value.details()
+
+
+@pytest.mark.parametrize(
+    "method",
+    [
+        f"{SERVICE_NAME}/GetServerInfo",
+        f"{SERVICE_NAME}/GeneratePlan",
+        "grpc.health.v1.Health/Check",
+        "grpc.reflection.v1alpha.ServerReflection/ServerReflectionInfo",
+    ],
+)
+def test_bytes_that_are_no_request(channel, method):
+    call = channel.stream_stream(f"/{method}", None, None)
+    with pytest.raises(grpc.RpcError) as raised:
+        list(call(iter([b"\xff\xff\xff\xff"]), timeout=30))
+    assert raised.value.code() is grpc.StatusCode.INVALID_ARGUMENT
+    assert raised.value.details() == "the bytes are no message of this call"
+    assert dict(raised.value.trailing_metadata())[CODE_KEY] == "invalid_request"
 
 
 def test_too_large_a_message_is_resource_exhausted(channel):
@@ -383,6 +348,9 @@ def test_config_refuses_what_is_not_safe():
         ServiceConfig(address="nonsense")
     with pytest.raises(ValueError, match="max_sessions"):
         ServiceConfig(max_sessions=0)
+    for seconds in (-1.0, float("nan"), float("inf")):
+        with pytest.raises(ValueError, match="resume_window_s"):
+            ServiceConfig(resume_window_s=seconds)
 
 
 def test_a_taken_port_and_a_failing_load_are_raised():

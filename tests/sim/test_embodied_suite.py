@@ -1,13 +1,28 @@
-"""The suite of 331 scenes: balanced, held out by construction, and drawn as its manifest says."""
+"""The embodied suites: balanced, held out by construction, and drawn as their manifests say."""
 
 import json
 from collections import Counter
 
 import pytest
 
+from sim.bench.suite import read_suite
 from sim.scene import BENCHMARK_FIRST_SEED, training_seed
-from sim.tasks import FAMILIES, make_scene, robots_for
-from tools.make_embodied_suite import COUNT, FIRST_SEED, PATH, check, difficulty, digest, shares, whole
+from sim.tasks import FAMILIES, GROUPS, make_scene, robots_for
+from tools.make_embodied_suite import (
+    COUNT,
+    FIRST_SEED,
+    MAKERS,
+    PATH,
+    check,
+    difficulty,
+    digest,
+    make_short,
+    name_of,
+    read,
+    shares,
+    solve_again,
+    whole,
+)
 
 SUITE = json.loads(PATH.read_text(encoding="ascii"))
 SCENES = [(row["family"], row["seed"], row["robot"]) for row in SUITE["scenes"]]
@@ -37,8 +52,53 @@ def test_no_scene_can_be_trained_on() -> None:
     assert not seeds & {(family, seed) for family, seed, _ in SCENES}
 
 
-def test_scenes_are_drawn_as_the_manifest_says() -> None:
-    assert check() == []
+@pytest.mark.parametrize("name", MAKERS)
+def test_scenes_are_drawn_as_the_manifest_says(name: str) -> None:
+    assert check(name) == []
+    suite = read_suite(name)
+    assert suite.name == name
+    assert list(map(str, suite.scenes)) == list(read(name)["manifest"])
+
+
+def test_the_short_suite_is_a_balanced_part_of_the_whole() -> None:
+    short = read("embodied-40")
+    assert short == make_short()
+    assert len(short["scenes"]) == 40
+    for row in short["scenes"]:
+        assert row in SUITE["scenes"]
+        assert short["manifest"][name_of(row)] == SUITE["manifest"][name_of(row)]
+    families = Counter(row["family"] for row in short["scenes"])
+    assert set(families) == set(FAMILIES)
+    assert set(families.values()) == {1, 2}
+    groups = Counter(FAMILIES[row["family"]].group for row in short["scenes"])
+    assert set(groups) == set(GROUPS)
+    assert max(groups.values()) <= 10
+    assert min(groups.values()) >= 4
+    robots = Counter(row["robot"] for row in short["scenes"])
+    assert robots["panda"] == robots["xarm"]
+    assert robots["kuka"] == robots["mobile"] >= 5
+    steps = Counter(row["difficulty"] for row in short["manifest"].values())
+    assert min(steps["short"], steps["medium"], steps["long"]) >= 4
+
+
+def test_no_suite_shares_a_scene_with_another_but_for_the_part() -> None:
+    names = ("quick", PATH.stem, "embodied-generalisation")
+    scenes = [{(s.family, s.seed) for s in read_suite(name).scenes} for name in names]
+    assert len(set.union(*scenes)) == sum(map(len, scenes))
+
+
+def test_the_oracle_solves_a_suite_again_as_recorded(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    suite = read("embodied-generalisation")
+    # the first of each kind
+    suite["scenes"] = suite["scenes"][::20]
+    monkeypatch.setattr("tools.make_embodied_suite.read", lambda _: suite)
+    assert solve_again("embodied-generalisation") == []
+    assert "5 of 5 as recorded" in capsys.readouterr().out
+    name = name_of(suite["scenes"][0])
+    suite["manifest"][name]["steps"] += 1
+    assert [told.partition(":")[0] for told in solve_again("embodied-generalisation")] == [name]
 
 
 def test_a_digest_tells_a_changed_scene() -> None:

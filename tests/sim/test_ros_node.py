@@ -25,7 +25,6 @@ from std_srvs.srv import Trigger
 from emu_planner.cli.processes import Children, free_domain
 from emu_planner.cli.record import DemoError
 from emu_planner.ros.outputs import NEWEST, latched_for
-from sim.ros_node import SubgoalFilter
 
 pytestmark = pytest.mark.ros
 
@@ -273,22 +272,3 @@ def test_an_unknown_robot_ends_the_node_with_the_names_that_are_known(tmp_path):
     told = r"unknown robot 'ur5'; expected one of panda, kuka, xarm, mobile"
     with pytest.raises(DemoError, match=told), running_rig(tmp_path, robot="ur5"):
         pass
-
-
-def test_the_filter_obeys_each_command_once_and_counts_again_for_a_new_planner():
-    def subgoal(epoch, index=0, plan=1, state=Subgoal.STATE_APPROVED, until_s=0):
-        message = Subgoal(epoch=epoch, index=index, state=state)
-        message.plan_id.uuid[0] = plan
-        message.valid_until.sec = until_s
-        return message
-
-    rules = SubgoalFilter()
-    assert rules.admit(subgoal(5), 100.0) == ""
-    assert "already" in rules.admit(subgoal(5), 100.0)
-    assert rules.admit(subgoal(5, index=1, until_s=101), 100.0) == ""
-    assert "epoch 4" in rules.admit(subgoal(4, plan=2), 100.0)
-    assert "valid until" in rules.admit(subgoal(6, until_s=99), 100.0)
-    assert "not approved" in rules.admit(subgoal(9, state=Subgoal.STATE_EXPIRED), 100.0)
-    assert "epoch 8" in rules.admit(subgoal(8, plan=3), 100.0), "a withdrawal counts too"
-    rules.forget()
-    assert rules.admit(subgoal(1, plan=4), 100.0) == ""

@@ -8,6 +8,7 @@ import json
 from pathlib import Path
 
 import pytest
+from google.protobuf import duration_pb2
 
 from emu_planner.plan import (
     FinishReason,
@@ -40,9 +41,24 @@ IMAGE.capture_time.FromNanoseconds(1_500_000_007)
 OBSERVATION = pb.Observation(seq=300, frames=[IMAGE], task_state="idle")
 OBSERVATION.capture_time.FromNanoseconds(1_500_000_007)
 SHOWN = pb.Keyframe(status=pb.KEYFRAME_STATUS_OK, image=IMAGE, sha256=b"\x05" * 4, views=["front", "side"])
+WINDOW = duration_pb2.Duration(seconds=15)
 
 MESSAGES = {
     "open": pb.PlanRequest(open=codec.task_to_open(TASK, [PAST], (), "a-session")),
+    "open_again": pb.PlanRequest(
+        open=pb.OpenSession(
+            session_id="a-session",
+            client_wire_minor=2,
+            client_capabilities=["resume"],
+            resume=pb.ResumePoint(last_response_seq=300),
+        )
+    ),
+    "received": pb.PlanRequest(received=pb.Received(seq=300)),
+    "close": pb.PlanRequest(close=pb.CloseSession()),
+    "opened_again": pb.PlanResponse(
+        opened=pb.SessionOpened(session_id="a-session", resumed=True, resume_window=WINDOW, epoch=2)
+    ),
+    "numbered": pb.PlanResponse(seq=300, text_delta=pb.TextDelta(epoch=1, index=1, text=" block")),
     "observation": pb.PlanRequest(observation=OBSERVATION),
     "replan": pb.PlanRequest(
         replan=pb.Replan(

@@ -58,10 +58,14 @@ class Says:
 
 
 class Tokenized(Says):
-    """It has a tokenizer: pictures come back a little darker."""
+    """It has a tokenizer: pictures come back a little darker, and random codes are random pixels."""
 
     def round_trip(self, picture: NDArray[np.uint8]) -> NDArray[np.uint8]:
         return (picture // 2 * 2).astype(np.uint8)
+
+    def random_picture(self, picture: NDArray[np.uint8], seed: int) -> NDArray[np.uint8]:
+        drawn = np.random.default_rng(seed).integers(0, 256, picture.shape, dtype=np.uint8)
+        return self.round_trip(drawn)
 
 
 class Coarse(Says):

@@ -34,6 +34,13 @@ def coarse(picture: NDArray[np.uint8]) -> NDArray[np.uint8]:
     return np.asarray(cv2.resize(small, (picture.shape[1], picture.shape[0])), np.uint8)
 
 
+def patches(picture: NDArray[np.uint8], seed: int) -> NDArray[np.uint8]:
+    """What a tokenizer makes of random codes, about: squares of 16 px of the table's and blocks' colours."""
+    height, width = (side // 16 for side in picture.shape[:2])
+    found = picture.reshape(-1, 3)[np.random.default_rng(seed).integers(0, picture.size // 3, height * width)]
+    return np.kron(found.reshape(height, width, 3), np.ones((16, 16, 1), np.uint8)).astype(np.uint8)
+
+
 @dataclass(frozen=True)
 class Scores:
     """Scores of all controls and cheats, by name, one a scene."""
@@ -58,13 +65,13 @@ def scores() -> Scores:
                 asked = Remember(oracle)
                 _, made = judge(trail, asked, "oracle")
                 known = Known(
-                    trail, asked, partial(oracle_steps, elsewhere, other), made, asked, coarse,
+                    trail, asked, partial(oracle_steps, elsewhere, other), made, asked, coarse, patches,
                     partial(oracle_steps, elsewhere, other),
                 )  # fmt: skip
                 for control, what in CONTROLS.items():
                     planner = what.make(known)
                     assert planner is not None
-                    trip = coarse if control == "oracle-through-tokenizer" else None
+                    trip = coarse if control in ("oracle-through-tokenizer", "random-tokens") else None
                     score, _ = judge(trail, planner, control, round_trip=trip)
                     found.setdefault(control, []).append(score)
                 for cheat in CHEATS:
@@ -89,7 +96,7 @@ def test_the_oracle_is_above_all(scores: Scores) -> None:
 @pytest.mark.slow
 @pytest.mark.timeout(400)
 def test_copying_and_noise_are_at_the_bottom_though_their_words_are_right(scores: Scores) -> None:
-    for name in ("copy-first", "copy-last", "noise"):
+    for name in ("copy-first", "copy-last", "noise", "random-tokens"):
         assert scores.mean(name, "success_closed") == 1.0
         assert scores.mean(name, "success_open") == 1.0
         assert scores.mean(name, "agreement") == 0.0
@@ -97,6 +104,8 @@ def test_copying_and_noise_are_at_the_bottom_though_their_words_are_right(scores
     # copying keeps the room as it is, and noise does not
     assert scores.mean("copy-last", "background") > 0.99
     assert all(scores.mean("noise", metric) == 0.0 for metric in PICTURED)
+    for metric in ("agreement", "configuration", "feasible"):
+        assert scores.mean("random-tokens", metric) == 0.0
 
 
 @pytest.mark.slow

@@ -67,6 +67,11 @@ def test_a_plan_arrives_as_it_was_made() -> None:
         planner.start()
         assert planner.has_round_trip
         assert np.array_equal(planner.round_trip(NOISE), NOISE // 2 * 2)
+        assert planner.has_random_picture
+        first, same, other = (planner.random_picture(NOISE, seed) for seed in (1, 1, 2))
+        assert first.shape == NOISE.shape
+        assert np.array_equal(first, same)
+        assert not np.array_equal(first, other)
         taken = ask(planner, "do it")
         task = Task("do it", Generation(max_subgoals=10))
         direct = take("do it", gives_up().plan(task, Still(SHOWN)), SHOWN, 10)

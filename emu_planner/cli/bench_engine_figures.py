@@ -1,0 +1,343 @@
+"""The figures of `emu-planner bench engine`: how fast tokens come, beside what the device's memory allows.
+
+Weights are random and made on the device, so no file is needed and no picture means anything: only
+times and bytes do. Every ratio is of figures of the same run.
+"""
+
+import argparse
+import gc
+import importlib.util
+import itertools
+import json
+import resource
+import statistics
+import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from rich.console import Console
+from rich.table import Table
+from torch import nn
+
+from emu_planner.engine import jacobi, raster
+from emu_planner.engine.branches import Branches
+from emu_planner.engine.grammar import Grammar
+from emu_planner.engine.graphs import DeviceDecoder, best_attention
+from emu_planner.engine.raster import Decoding, Token
+from emu_planner.engine.sampler import Sampler, Sampling
+from emu_planner.engine.scheduler import Scheduler, SchedulerConfig
+from emu_planner.model.blank import blank
+from emu_planner.model.transformer import Transformer, TransformerConfig
+from emu_planner.model.vocabulary import Vocabulary
+
+# Emu3.5's config.json
+_FULL = TransformerConfig(
+    vocab_size=282_926,
+    hidden_size=5120,
+    intermediate_size=25_600,
+    num_hidden_layers=64,
+    num_attention_heads=64,
+    num_key_value_heads=8,
+)
+_NANO = TransformerConfig(
+    vocab_size=8192,
+    hidden_size=384,
+    intermediate_size=1024,
+    num_hidden_layers=8,
+    num_attention_heads=6,
+    num_key_value_heads=2,
+    head_dim=64,
+)
+# pixels of a picture's side to a token
+_PIXELS = 16
+
+
+@dataclass(frozen=True)
+class _Bench:
+    """What is measured on."""
+
+    model: Transformer
+    vocabulary: Vocabulary
+    decoding: Decoding
+    # ids of the conditional and of the unconditional prompt, up to BOI and BSS
+    prompt: list[int]
+    unconditional: list[int]
+    # side of the picture, tokens
+    side: int
+
+    @property
+    def capacity(self) -> int:
+        """Tokens in a row at most."""
+        return len(self.prompt) + self.side * (self.side + 1) + 16
+
+
+def size_of(name: str) -> TransformerConfig:
+    """The model's size by its name.
+
+    Raises:
+        ValueError: there is no such size.
+    """
+    if name in ("full", "nano"):
+        return _FULL if name == "full" else _NANO
+    width, _, layers = name.partition("x")
+    if not (width.isdigit() and layers.isdigit() and int(width) % 64 == 0 and int(width) and int(layers)):
+        raise ValueError(f"--config {name}: expected full, nano or HIDDENxLAYERS, HIDDEN a multiple of 64")
+    heads = int(width) // 64
+    return TransformerConfig(
+        vocab_size=_NANO.vocab_size,
+        hidden_size=int(width),
+        intermediate_size=4 * int(width),
+        num_hidden_layers=int(layers),
+        num_attention_heads=heads,
+        num_key_value_heads=heads // 2 if heads % 2 == 0 else heads,
+        head_dim=64,
+    )
+
+
+def run(args: argparse.Namespace, console: Console) -> int:
+    """Measure, show, and write if asked."""
+    config = size_of(args.config)
+    device = torch.device(args.device or ("cuda" if torch.cuda.is_available() else "cpu"))
+    sessions = [int(count) for count in args.sessions.split(",")]
+    sides = [int(pixels) // _PIXELS for pixels in args.pixels.split(",")]
+    if min(*sessions, *sides, 1) < 1:
+        raise ValueError("--sessions and --pixels: expected 1 session and 16 pixels or more")
+    began_s = time.perf_counter()
+    model = random_model(config, device, getattr(torch, args.dtype))
+    _wait(device)
+    figures: dict[str, Any] = {
+        "config": args.config,
+        "decoder": args.decoder,
+        "device": _name(device),
+        "dtype": args.dtype,
+        "context": args.context,
+        "making weights, s": time.perf_counter() - began_s,
+        "bandwidth, GB/s": read_bandwidth(device) / 1e9,
+    }
+    bench = _prepare(model, args.context, sides[0])
+    _one_session(args, bench, figures)
+    for side in sides:
+        seconds = _picture_seconds(args, _prepare(model, args.context, side))
+        figures[f"keyframe of {side * _PIXELS} px, s"] = seconds
+    for count in sessions:
+        if count > 1:
+            try:
+                figures[f"tokens/s, {count} sessions"] = _many(bench, count, args.steps)
+            except ValueError as error:  # no room
+                figures[f"tokens/s, {count} sessions"] = str(error)
+    if not args.no_transformers and importlib.util.find_spec("transformers"):
+        figures["transformers, ms/token"] = 1e3 * transformers_seconds(bench, args.steps)
+        figures["times transformers"] = figures["transformers, ms/token"] / figures["ms/token"]
+    figures["peak memory, GB"] = _peak(device)
+    table = Table("figure", "value", title=f"engine, {args.config}, random weights")
+    for name, value in figures.items():
+        table.add_row(name, f"{value:.4g}" if isinstance(value, float) else str(value))
+    console.print(table)
+    if args.json:
+        args.json.write_text(json.dumps(figures, indent=1) + "\n", encoding="utf-8")
+    return 0
+
+
+def random_model(config: TransformerConfig, device: torch.device, dtype: torch.dtype) -> Transformer:
+    """A model with random weights, made where it runs, tensor by tensor."""
+    with blank():
+        model = Transformer(config)
+    torch.manual_seed(0)
+    for module in model.modules():
+        for name, parameter in list(module.named_parameters(recurse=False)):
+            made = torch.empty(parameter.shape, device=device, dtype=dtype)
+            made.fill_(1.0) if made.dim() == 1 else made.normal_(std=0.02)
+            setattr(module, name, nn.Parameter(made, requires_grad=False))
+    return model.eval()
+
+
+def read_bandwidth(device: torch.device) -> float:
+    """Bytes a second that the device reads from its memory, the best of some tries."""
+    nbytes = 2**31 if device.type == "cuda" else 2**26
+    data = torch.zeros(nbytes // 4, device=device)
+    best_s = min(_seconds(lambda: data.amax(), device) for _ in range(8))
+    copy = torch.empty_like(data)
+    copy_s = min(_seconds(lambda: copy.copy_(data), device) for _ in range(8))
+    return max(nbytes / best_s, 2 * nbytes / copy_s)
+
+
+def bytes_a_token(bench: _Bench, rows: int = 2) -> int:
+    """Bytes of weights, and of keys and values, that one token of an image cannot do without."""
+    model, size = bench.model, bench.model.config
+    itemsize = model.lm_head.weight.itemsize
+    weights = sum(p.nbytes for p in model.model.layers.parameters())
+    head = bench.vocabulary.codes * size.hidden_size * itemsize
+    cell = 2 * size.num_hidden_layers * size.num_key_value_heads * size.head_dim * itemsize
+    return weights + head + rows * len(bench.prompt) * cell
+
+
+def _prepare(model: Transformer, context: int, side: int) -> _Bench:
+    vocabulary = _vocabulary(model.config.vocab_size)
+    generator = torch.Generator().manual_seed(0)
+    words = torch.randint(0, 100, (context,), generator=generator).tolist()
+    decoding = Decoding(Sampling(), Sampling(top_k=min(10_240, vocabulary.codes // 2)), 3.0)
+    return _Bench(model, vocabulary, decoding, [*words, vocabulary.boi], list(words), side)
+
+
+def _vocabulary(size: int) -> Vocabulary:
+    """A layout of so many ids: the published one, or one with as few words as can be."""
+    signs = [bytes([byte]) for byte in range(ord("!"), ord("~") + 1)]
+    words = 151_643 if size == _FULL.vocab_size else 1024
+    rest = (b"-%d" % index for index in itertools.count())
+    ranks = {token: rank for rank, token in zip(range(words), itertools.chain(signs, rest), strict=False)}
+    codes = 131_072 if size == _FULL.vocab_size else size - 2048
+    return Vocabulary.from_files(ranks, codes)
+
+
+def _decoder(args: argparse.Namespace, bench: _Bench) -> tuple[Callable[..., Branches], Callable[..., Any]]:
+    """What makes branches, and what generates."""
+    if args.decoder == "raster":
+        attend = best_attention(bench.model) if args.attention == "split" else None
+        made = DeviceDecoder(bench.model, attend=attend)
+        return made.branches, made.generate
+    generate = jacobi.generate if args.decoder == "jacobi" else raster.generate
+    return (lambda **more: Branches(bench.model, **more)), generate
+
+
+def _tokens(bench: _Bench, branches: Any, generate: Callable[..., Any], seed: int) -> Iterator[Token]:
+    v = bench.vocabulary
+    sampler = Sampler(seed, bench.model.lm_head.weight.device)
+    grammar = Grammar(v, (bench.side, bench.side))
+    return generate(branches, grammar, sampler, bench.decoding, bench.prompt, boi=v.boi)
+
+
+def _one_session(args: argparse.Namespace, bench: _Bench, figures: dict[str, Any]) -> None:
+    """Milliseconds a code with guidance, once everything is warm, and their ratio to the ceiling."""
+    new_branches, generate = _decoder(args, bench)
+    v, device = bench.vocabulary, bench.model.lm_head.weight.device
+    for again in range(2):  # the first one records and warms up
+        branches = new_branches(capacity=bench.capacity, unconditional=bench.unconditional)
+        began_s, times = time.perf_counter(), []
+        codes = (t for t in _tokens(bench, branches, generate, 1) if t.id >= v.first_visual)
+        for _ in itertools.islice(codes, min(args.steps, bench.side**2)):
+            times.append(time.perf_counter())
+        if not again:
+            figures["first answer's first code, s"] = times[0] - began_s
+        del codes, branches
+    _wait(device)
+    figures["prompt and first code, s"] = times[0] - began_s
+    # steps come some at a time, so between two codes there is nothing or much: the mean counts
+    figures["ms/token"] = 1e3 * (times[-1] - times[0]) / max(1, len(times) - 1)
+    figures["tokens/s, 1 session"] = 1e3 / figures["ms/token"]
+    ceiling_ms = 1e3 * bytes_a_token(bench) / (figures["bandwidth, GB/s"] * 1e9)
+    figures["ceiling, ms/token"] = ceiling_ms
+    figures["share of the ceiling"] = ceiling_ms / figures["ms/token"]
+    if args.profile:
+        figures["profile"] = _profile(bench, new_branches, generate)
+
+
+def _profile(bench: _Bench, new_branches: Callable[..., Branches], generate: Callable[..., Any]) -> str:
+    """Kernels of some tokens, by the time that they take in all."""
+    from torch.profiler import profile
+
+    branches = new_branches(capacity=bench.capacity, unconditional=bench.unconditional)
+    codes = (t for t in _tokens(bench, branches, generate, 1) if t.id >= bench.vocabulary.first_visual)
+    next(codes)
+    with profile() as profiled:
+        for _ in itertools.islice(codes, 16):
+            pass
+        _wait(bench.model.lm_head.weight.device)
+    key = "self_cuda_time_total" if bench.model.lm_head.weight.is_cuda else "self_cpu_time_total"
+    return str(profiled.key_averages().table(sort_by=key, row_limit=30, max_name_column_width=60))
+
+
+def _picture_seconds(args: argparse.Namespace, bench: _Bench) -> float:
+    """Seconds from a prompt that has been read to a picture's last code."""
+    new_branches, generate = _decoder(args, bench)
+    for _ in range(2):
+        branches = new_branches(capacity=bench.capacity, unconditional=bench.unconditional)
+        codes = (t for t in _tokens(bench, branches, generate, 2) if t.id >= bench.vocabulary.first_visual)
+        next(codes)
+        began_s = time.perf_counter()
+        for _ in itertools.islice(codes, bench.side**2 - 1):
+            pass
+        seconds = time.perf_counter() - began_s
+        del codes, branches
+        if seconds > 20:  # long enough for any warming up not to matter
+            break
+    return seconds * bench.side**2 / max(1, bench.side**2 - 1)
+
+
+def _many(bench: _Bench, count: int, steps: int) -> float:
+    """Tokens a second of all sessions together, once all have begun."""
+    scheduler = Scheduler(bench.model, SchedulerConfig(cells=2 * count * (bench.capacity + 16)))
+    times: list[list[float]] = [[] for _ in range(count)]
+
+    def session(index: int) -> None:
+        rows = scheduler.branches(capacity=bench.capacity, unconditional=bench.unconditional)
+        tokens = _tokens(bench, rows, scheduler.generate, index)
+        codes = (t for t in tokens if t.id >= bench.vocabulary.first_visual)
+        for _ in itertools.islice(codes, min(steps, bench.side**2)):
+            times[index].append(time.perf_counter())
+
+    with ThreadPoolExecutor(count) as threads:
+        list(threads.map(session, range(count)))
+    begin, end = max(t[0] for t in times), max(t[-1] for t in times)
+    done = sum(begin < at <= end for own in times for at in own)
+    return done / (end - begin) if end > begin else float("nan")
+
+
+def transformers_seconds(bench: _Bench, steps: int) -> float:
+    """Median seconds a token of a plain loop around transformers' Qwen3ForCausalLM, on our weights."""
+    from transformers import DynamicCache, Qwen3Config, Qwen3ForCausalLM
+
+    own = bench.model
+    fields = {name: getattr(own.config, name) for name in vars(own.config) if name != "rope_theta"}
+    theta = {"rope_type": "default", "rope_theta": own.config.rope_theta}
+    config = Qwen3Config(**fields, rope_parameters=theta, tie_word_embeddings=False)
+    with torch.device("meta"):
+        theirs = Qwen3ForCausalLM(config)
+    theirs.load_state_dict(own.state_dict(), assign=True)  # the same memory
+    device = own.lm_head.weight.device
+    with device:  # what is in no checkpoint
+        theirs.model.rotary_emb = type(theirs.model.rotary_emb)(config=config)
+    image = bench.decoding.image
+    first, times = bench.vocabulary.first_visual, []
+    ids = torch.tensor([bench.prompt, bench.prompt], device=device)
+    with torch.inference_mode():
+        cache = DynamicCache(config=config)
+        for _ in range(min(steps, 16) + 2):
+            began_s = time.perf_counter()
+            logits = (
+                theirs(ids, past_key_values=cache, use_cache=True, logits_to_keep=1).logits[:, -1].float()
+            )
+            conditional, unconditional = logits.log_softmax(dim=-1)
+            scores = unconditional + bench.decoding.guidance_scale * (conditional - unconditional)
+            scores[:first] = -torch.inf
+            scores = scores.masked_fill(scores < scores.topk(image.top_k).values[-1], -torch.inf)
+            token = int(scores.softmax(dim=-1).multinomial(1))
+            ids = torch.full((2, 1), token, device=device)
+            times.append(time.perf_counter() - began_s)
+    return statistics.median(times[2:])
+
+
+def _seconds(act: Callable[[], Any], device: torch.device) -> float:
+    _wait(device)
+    began_s = time.perf_counter()
+    act()
+    _wait(device)
+    return time.perf_counter() - began_s
+
+
+def _wait(device: torch.device) -> None:
+    if device.type == "cuda":
+        torch.cuda.synchronize(device)
+
+
+def _name(device: torch.device) -> str:
+    return torch.cuda.get_device_name(device) if device.type == "cuda" else "cpu"
+
+
+def _peak(device: torch.device) -> float:
+    gc.collect()
+    if device.type == "cuda":
+        return torch.cuda.max_memory_allocated(device) / 1e9
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024 / 1e9
