@@ -64,14 +64,14 @@ class Branches:
         )
 
     @property
-    def device(self) -> torch.device:
-        """Where ids go in and logits come out."""
-        return self._device
-
-    @property
     def rows(self) -> int:
         """How many rows there are, those of guidance included."""
         return len(self._rows)
+
+    @property
+    def device(self) -> torch.device:
+        """Where ids go in and logits come out."""
+        return self._device
 
     @property
     def length(self) -> int:

@@ -56,7 +56,7 @@ def generate(
     config: DidaConfig,
     codes: Tensor,
 ) -> Iterator[Token | Draft]:
-    """As raster.generate; the tokens of a picture come at once, a Draft after each pass.
+    """As raster.generate; the tokens of a picture come at once, a Draft after each pass before.
 
     Args:
         codes: the vectors [V, D] of the vision tokenizer's codes.
@@ -91,7 +91,7 @@ class _ImageStep:
         sampler: Sampler,
         decoding: Decoding,
         pending: list[int],
-    ) -> Draft:
+    ) -> list[int] | Draft:
         """See raster.ImageStep."""
         config, choice = self._config, grammar.choice()
         if self._done == 0:
@@ -107,14 +107,11 @@ class _ImageStep:
         if self._done < config.steps:
             return Draft(self._done, config.steps)
         self._done = 0
-        return Draft(config.steps, config.steps, self._written(codes + choice.first))
-
-    def _written(self, codes: Tensor) -> tuple[int, ...]:
-        """The tokens of the picture whose codes have these ids [n]; its end is the grammar's to force."""
         written: list[int] = []
-        for token, tail in zip(codes.tolist(), self._tails, strict=True):
+        for token, tail in zip((codes + choice.first).tolist(), self._tails, strict=True):
             written += [token, *tail]
-        return tuple(written[: len(written) - len(self._tails[-1])])
+        # the end of the picture is the grammar's to force
+        return written[: len(written) - len(self._tails[-1])]
 
     def _open(self, grammar: Grammar, sampler: Sampler, image: int, device: torch.device) -> None:
         """A picture begins, after the token `image`: random codes, and the forced tokens between them."""

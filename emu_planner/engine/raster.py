@@ -39,18 +39,15 @@ class Token:
 
 @dataclass(frozen=True)
 class Draft:
-    """The present image has changed as a whole; with its tokens, it is done."""
+    """The present picture has changed as a whole, and will again: so many passes of all are done."""
 
     done: int
-    # of as many passes
     passes: int
-    # codes with the forced ones between them, when all passes are done
-    tokens: tuple[int, ...] = ()
 
 
 # One pass inside an image: from the decoder's parts and the tokens that no pass has read yet to the
-# next tokens: codes, with the forced ones between them, of which only the last is not read yet. Or to a
-# Draft: then of those tokens all but the last are read, and of the draft's own none.
+# next tokens: codes, with the forced ones between them; or to a Draft, while no code is certain yet.
+# What the branches did not take, of these and those, the next pass reads.
 ImageStep = Callable[[Branches, Grammar, Sampler, Decoding, list[int]], list[int] | Draft]
 
 
@@ -89,6 +86,8 @@ def generate(
         branches.extend(pending[:-1], image=False)
         pending = [boi]
         grammar.advance(boi)
+    # how many tokens stand before the pending ones; branches may be further, where a step works ahead
+    before = branches.length
     while True:
         for token in grammar.forced():
             phase = grammar.phase
@@ -99,23 +98,24 @@ def generate(
             return
         choice, phase = grammar.choice(), grammar.phase
         logprob = 0.0
+        chosen: list[int] | Draft
         if image_step is not None and phase is Phase.IMAGE:
-            told = image_step(branches, grammar, sampler, decoding, pending)
-            if isinstance(told, Draft):
-                yield told
-                chosen = list(told.tokens)
-                pending = pending[-1:] + chosen
-            else:
-                chosen, pending = told, told[-1:]
+            chosen = image_step(branches, grammar, sampler, decoding, pending)
         else:
             hidden = branches.extend(pending, image=image)
             token, logprob = _choose(branches, sampler, decoding, hidden, choice, phase)
-            chosen, pending = [token], [token]
+            chosen = [token]
+        if isinstance(chosen, Draft):
+            yield chosen
+            chosen = []
         for token in chosen:
             grammar.advance(token)
             yield Token(token, phase, logprob)
         if chosen and chosen[-1] in ends:
             return
+        pending += chosen
+        taken = min(branches.length - before, len(pending))
+        pending, before = pending[taken:], before + taken
         image = grammar.phase is not Phase.TEXT
 
 

@@ -125,7 +125,7 @@ class StepReader:
             self._open()
 
     def _take_draft(self, draft: Draft) -> Iterator[Event]:
-        # no code is there for good before the last pass: so many would be if they came one by one
+        # no code is there for good yet: so many would be if they came one by one
         height, width = self._size
         yield from self._tell(height * width * draft.done // draft.passes)
 

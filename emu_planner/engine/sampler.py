@@ -66,19 +66,19 @@ class Sampler:
 
     def fill(self, noise: Tensor) -> Tensor:
         """Draw the chance of the next choice into a tensor; returns it."""
-        return self._wait(noise).log_()
+        return self._waits_into(noise).log_()
 
     def waits(self, like: Tensor) -> Tensor:
-        """Exponential variates of the shape [...] of `like`, mean 1, never 0."""
-        return self._wait(torch.empty_like(like))
+        """Exponential variates of the shape [...] of `like`, float32, mean 1, never 0."""
+        return self._waits_into(torch.empty_like(like))
 
     def any_of(self, ids: int, count: int) -> Tensor:
         """`count` numbers below `ids`, each as likely as any other, [count]."""
         device = self._generator.device
         return torch.randint(ids, (count,), generator=self._generator, device=device)
 
-    def _wait(self, waits: Tensor) -> Tensor:
-        return waits.exponential_(generator=self._generator).clamp_(min=_LEAST)
+    def _waits_into(self, out: Tensor) -> Tensor:
+        return out.exponential_(generator=self._generator).clamp_(min=_LEAST)
 
 
 def choose(logits: Tensor, sampling: Sampling, noise: Tensor | None) -> Tensor:
