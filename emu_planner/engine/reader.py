@@ -83,6 +83,7 @@ class StepReader:
 
     def _open(self) -> None:
         self._words, self._logprobs, self._codes = "", list[float](), list[int]()
+        self._told = 0  # codes of the present picture
         self._utf8 = codecs.getincrementaldecoder("utf-8")("replace")
 
     def _take_word(self, token: Token) -> Iterator[Event]:
@@ -114,8 +115,7 @@ class StepReader:
             return
         if token.id not in (v.eol, v.eoi):
             return
-        if self._asked.keyframes:
-            yield KeyframeProgress(self._index, len(self._codes), height * width)
+        yield from self._tell(len(self._codes))
         if token.id == v.eoi:
             if self._asked.keyframes:
                 grid = np.array(self._codes).reshape(height, width)
@@ -125,10 +125,16 @@ class StepReader:
             self._open()
 
     def _take_draft(self, draft: Draft) -> Iterator[Event]:
+        # no code is there for good yet: so many would be if they came one by one
         height, width = self._size
-        if self._asked.keyframes:
-            # no code is there for good yet: so many would be if they came one by one
-            yield KeyframeProgress(self._index, height * width * draft.done // draft.passes, height * width)
+        yield from self._tell(height * width * draft.done // draft.passes)
+
+    def _tell(self, done: int) -> Iterator[Event]:
+        """Progress of the picture, where it is more than was told."""
+        height, width = self._size
+        if self._asked.keyframes and done > self._told:
+            self._told = done
+            yield KeyframeProgress(self._index, done, height * width)
 
     def _complete(self, keyframe: Keyframe | None) -> StepComplete:
         """The step is whole; the next one has the next number."""
