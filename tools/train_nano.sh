@@ -15,6 +15,9 @@
 #   DATA               a folder that another run fills with episodes; then no simulator is started:
 #                      on a machine with two GPUs, two sizes can learn from one simulator
 #   TOKENIZER          a checkpoint whose vision tokenizer is used instead of training a new one
+#   INIT               a checkpoint whose words and weights the language model begins with, as nano
+#   CODERS             devices of the processes that code pictures for the language model, by commas
+#                      (three on the last GPU; none without one)
 #   PYTHON             the interpreter (python3)
 set -euo pipefail
 
@@ -37,6 +40,8 @@ if [ -z "${TOKENIZER:-}" ] && [ ! -e "$run/tokenizer/done" ]; then
         --steps 0 --minutes "${TOKENIZER_MINUTES:-7}" --rate 8e-4
     touch "$run/tokenizer/done"
 fi
-"${emu[@]}" train lm --data "$data" --tokenizer "$tokenizer" --out "$run/lm" \
-    --steps 0 --minutes "${LM_MINUTES:-14}"
+last='import torch; n = torch.cuda.device_count(); print(",".join([f"cuda:{n - 1}"] * 3) if n else "")'
+coders=${CODERS-$("${emu[0]}" -c "$last")}
+"${emu[@]}" train lm --data "$data" --tokenizer "$tokenizer" --out "$run/lm" ${INIT:+--init "$INIT"} \
+    --coders "$coders" --steps 0 --minutes "${LM_MINUTES:-14}"
 echo "nano: $run/lm/checkpoint"

@@ -27,6 +27,7 @@ from emu_planner.model.metric_path import MetricPath, PathConfig
 from emu_planner.model.text import TextTokenizer, train_bpe, write_folder
 from emu_planner.model.transformer import Transformer, TransformerConfig
 from emu_planner.model.vocabulary import tokenizer_files
+from emu_planner.training.coding import Coders
 from emu_planner.training.dida import CopyNoise, with_copies
 from emu_planner.training.episodes import SampleConfig, encode_frames, endless_samples, make_sample
 from emu_planner.training.language import LanguageTraining, train_language
@@ -61,7 +62,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     lm = stages.add_parser("lm", help="train the language model on words and visual codes")
     _language(lm, steps=6000, rate=LanguageTraining.rate)
-    lm.add_argument("--tokenizer", type=Path, required=True, help="checkpoint with vision_tokenizer/")
+    lm.add_argument(
+        "--tokenizer", type=Path, help="checkpoint with vision_tokenizer/ (default: that of --init)"
+    )
+    lm.add_argument(
+        "--init", metavar="CHECKPOINT", help="a trained model to begin with, and its words: nano, ..."
+    )
     lm.add_argument("--context", type=int, default=LanguageTraining.context, help="tokens a row")
     lm.add_argument("--width", type=int, default=384)
     lm.add_argument("--layers", type=int, default=12)
@@ -101,14 +107,24 @@ def train_vision(args: argparse.Namespace) -> int:
 
 def train_lm(args: argparse.Namespace) -> int:
     """Train the language model into OUT/checkpoint: a folder that `serve --checkpoint` takes."""
-    device = _device(args)
-    vision = load_vision_tokenizer(args.tokenizer, device=device).eval()
+    source = resolve(args.init) if args.init else None
+    tokenizer = args.tokenizer or source
+    if tokenizer is None:
+        raise ValueError("name the vision tokenizer with --tokenizer, or a model to begin with with --init")
+    vision = load_vision_tokenizer(tokenizer, device=_device(args)).eval()
     out = args.out / "checkpoint"
-    with _episodes(args, args.tokenizer, vision) as pool:
-        text = prepare_checkpoint(out, pool.episodes(), vision)
-        size = language_size(args.width, args.layers, vocabulary=text.vocabulary.size, context=args.context)
-        model = Transformer(size)
-        model.initialise(args.seed)
+    with _episodes(args, tokenizer, vision) as pool:
+        if source is None:
+            text = prepare_checkpoint(out, pool.episodes(), vision)
+            size = language_size(
+                args.width, args.layers, vocabulary=text.vocabulary.size, context=args.context
+            )
+            model = Transformer(size)
+            model.initialise(args.seed)
+        else:
+            # float32: under bfloat16 small steps of the optimiser would be lost
+            model = load_transformer(source, dtype=torch.float32).train()
+            text = copy_checkpoint(source, out, vision, PlannerConfig.from_folder(source))
         _learn(args, model, pool, text)
     return 0
 
@@ -137,11 +153,14 @@ def _episodes(args: argparse.Namespace, tokenizer: Path, vision: VisionTokenizer
     """The run's episodes as codes; ends with the block, and tells how many there were."""
     name = insist_on_tokenizer(args.out, tokenizer)
     codes = (args.codes or args.out / "codes") / name
-    pool = EpisodePool(EpisodeReader(args.data), partial(encode_frames, vision), codes=codes, seed=args.seed)
-    pool.wait(args.start_with)
-    print(f"{len(pool)} episodes to begin with")
-    yield pool
-    pool.close()
+    reader, devices = EpisodeReader(args.data), [name for name in args.coders.split(",") if name]
+    encode = None if devices else partial(encode_frames, vision)
+    with Coders(args.data, tokenizer, codes, devices):
+        pool = EpisodePool(reader, encode, codes=codes, seed=args.seed)
+        pool.wait(args.start_with)
+        print(f"{len(pool)} episodes to begin with")
+        yield pool
+        pool.close()
     print(f"{len(pool)} episodes at the end; checkpoint in {args.out / 'checkpoint'}")
 
 
@@ -279,6 +298,11 @@ def _language(parser: argparse.ArgumentParser, *, steps: int, rate: float) -> No
     parser.add_argument(
         "--codes", type=Path, metavar="FOLDER",
         help="codes of the pictures, kept for later runs with the same data (default: OUT/codes)",
+    )  # fmt: skip
+    parser.add_argument(
+        "--coders", default="", metavar="DEVICES",
+        help="devices, by commas: on each a process that codes pictures, as cuda:1,cuda:1; faster on a GPU "
+        "than the training's own process, which does it without them",
     )  # fmt: skip
 
 

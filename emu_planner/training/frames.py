@@ -37,11 +37,19 @@ class Follower:
     """Calls `take` with the records of each shard, in a thread, as shards appear.
 
     An error in that thread is raised by the next call of `wait` or `check`.
+
+    Args:
+        ready: whether a finished shard can be taken yet.
     """
 
-    def __init__(self, reader: EpisodeReader, take: Callable[[list[Record]], None]) -> None:
+    def __init__(
+        self,
+        reader: EpisodeReader,
+        take: Callable[[list[Record]], None],
+        ready: Callable[[str], bool] = lambda _shard: True,
+    ) -> None:
         self.shards = 0  # read so far
-        self._reader, self._take = reader, take
+        self._reader, self._take, self._ready = reader, take, ready
         self._stop = threading.Event()
         self._error: BaseException | None = None
         self._thread = threading.Thread(target=self._work, daemon=True, name="shards")
@@ -73,7 +81,7 @@ class Follower:
         seen: set[str] = set()
         try:
             while not self._stop.is_set():
-                fresh = [name for name in self._reader.shards() if name not in seen]
+                fresh = [n for n in self._reader.shards() if n not in seen and self._ready(n)]
                 for name in fresh:
                     self._take(self._reader.records(name))
                     seen.add(name)

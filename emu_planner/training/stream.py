@@ -19,6 +19,9 @@ from torch import Tensor
 from emu_planner.training.frames import Follower, load_frames
 from sim.data import EpisodeReader, Record
 
+# codes [N, h, w] of pictures [N, H, W, 3] uint8
+Encode = Callable[[Tensor], NDArray[np.uint16]]
+
 # the language model never learns from one episode in so many
 _HELD_OUT = 32
 
@@ -37,7 +40,8 @@ class EpisodePool:
 
     Args:
         reader: the folder.
-        encode: codes [N, h, w] of pictures [N, H, W, 3] uint8.
+        encode: codes [N, h, w] of pictures [N, H, W, 3] uint8; None: other processes code (coding.py),
+            and a shard is taken when its codes are there.
         codes: folder in which the codes of each shard are kept for a run that goes on.
         seed: of the order of draws.
     """
@@ -45,7 +49,7 @@ class EpisodePool:
     def __init__(
         self,
         reader: EpisodeReader,
-        encode: Callable[[Tensor], NDArray[np.uint16]],
+        encode: Encode | None,
         *,
         codes: Path,
         seed: int = 0,
@@ -57,7 +61,7 @@ class EpisodePool:
         self._learned: list[CodedEpisode] = []
         self._round: list[int] = []  # of this round, still to be drawn
         codes.mkdir(parents=True, exist_ok=True)
-        self._follower = Follower(reader, self._take)
+        self._follower = Follower(reader, self._take, self._is_ready)
 
     def __len__(self) -> int:
         return len(self._learned)
@@ -104,18 +108,35 @@ class EpisodePool:
                 self._round.insert(place, len(self._learned))
                 self._learned.append(episode)
 
+    def _is_ready(self, shard: str) -> bool:
+        return self._encode is not None or codes_path(self._codes, shard).exists()
+
     def _shard_codes(self, records: list[Record]) -> NDArray[np.uint16]:
-        path = self._codes / f"{records[0].shard}.npy"
-        pictures = sum(len(record.frames) for record in records)
+        path = codes_path(self._codes, records[0].shard)
         if path.exists():
             codes = np.load(path, allow_pickle=False)
-            if len(codes) == pictures:
+            if len(codes) == sum(len(record.frames) for record in records):
                 return codes
-        codes = self._encode(load_frames(self._reader, records))
-        part = path.with_suffix(".part.npy")
-        np.save(part, codes)
-        part.replace(path)
-        return codes
+        if self._encode is None:
+            raise ValueError(f"{path} is not of the episodes of {self._reader.folder}; take another --codes")
+        return code_shard(self._reader, records, self._encode, self._codes)
+
+
+def codes_path(folder: Path, shard: str) -> Path:
+    """Where the codes of a shard are kept."""
+    return folder / f"{shard}.npy"
+
+
+def code_shard(
+    reader: EpisodeReader, records: list[Record], encode: Encode, folder: Path
+) -> NDArray[np.uint16]:
+    """Code all pictures of a shard's records and keep the codes [N, h, w]: the file is whole or not there."""
+    codes = encode(load_frames(reader, records))
+    path = codes_path(folder, records[0].shard)
+    part = path.with_suffix(".part.npy")
+    np.save(part, codes)
+    part.replace(path)
+    return codes
 
 
 def is_held_out(seed: int) -> bool:

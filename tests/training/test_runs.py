@@ -122,6 +122,30 @@ def test_its_checkpoint_plans(language_run: Path) -> None:
     assert any(isinstance(event, TextDelta) for event in events)
 
 
+def test_it_begins_with_another_model_and_codes_elsewhere(
+    episodes: Path, language_run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    source = language_run / "checkpoint"
+    words = (
+        "--init",
+        str(source),
+        "--coders",
+        "cpu,cpu",
+        "--device",
+        "cpu",
+        "--context",
+        "2048",
+        "--rows",
+        "1",
+    )
+    train("lm", episodes, tmp_path, 1, *words, "--rate", "1e-4")
+    assert [path.name for path in tmp_path.glob("codes/*/*")] == ["shard-00000.npy"]
+    assert logged(tmp_path, "loss")[1] < 0.8 * logged(language_run, "loss")[1]
+    assert (tmp_path / "checkpoint/emu3.tiktoken").read_bytes() == (source / "emu3.tiktoken").read_bytes()
+    assert main(["train", "lm", "--data", str(episodes), "--out", str(tmp_path / "other")]) == 2
+    assert "--init" in capsys.readouterr().out
+
+
 def test_a_trained_model_is_adapted_to_dida(
     episodes: Path,
     language_run: Path,

@@ -1,6 +1,7 @@
 """A run beside a writer: shards join as they appear, what is held out is never drawn."""
 
 import shutil
+import time
 from pathlib import Path
 
 import numpy as np
@@ -9,7 +10,7 @@ import torch
 from torch import Tensor
 
 from emu_planner.training.frames import FramePool
-from emu_planner.training.stream import EpisodePool, is_held_out
+from emu_planner.training.stream import EpisodePool, code_shard, codes_path, is_held_out
 from sim import data
 from sim.data import EpisodeReader
 
@@ -88,6 +89,21 @@ def test_codes_are_made_once(growing: Path, tmp_path: Path) -> None:
         pool.wait(1000)
         pool.close()
     assert len(calls) == 1
+
+
+def test_shards_wait_for_the_codes_of_others(growing: Path, tmp_path: Path) -> None:
+    finish(growing)
+    reader = EpisodeReader(growing)
+    pool = EpisodePool(reader, None, codes=tmp_path)
+    time.sleep(0.1)
+    assert len(pool) == 0
+    code_shard(reader, reader.records("shard-00000"), corner_codes, tmp_path)
+    pool.wait(5)
+    assert len(pool) >= 5
+    pool.close()
+    np.save(codes_path(tmp_path, "shard-00000"), np.zeros((3, 1, 1), np.uint16))
+    with pytest.raises(ValueError, match="take another --codes"):
+        EpisodePool(reader, None, codes=tmp_path).wait(5)
 
 
 def test_an_error_in_the_thread_reaches_the_run(growing: Path, tmp_path: Path) -> None:
