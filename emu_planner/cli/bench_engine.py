@@ -5,7 +5,7 @@ from pathlib import Path
 
 from rich.console import Console
 
-from emu_planner.cli.arguments import positive
+from emu_planner.cli.arguments import counts, positive
 
 DECODERS = ("raster", "plain", "jacobi")
 
@@ -14,8 +14,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The arguments of this subcommand."""
     parser.add_argument("--config", default="nano", help="full, nano or HIDDENxLAYERS (default: %(default)s)")
     parser.add_argument("--decoder", choices=DECODERS, default="raster", help="default: %(default)s")
-    parser.add_argument("--sessions", default="1", help="numbers, comma-separated (default: %(default)s)")
-    parser.add_argument("--pixels", default="256", help="sides of pictures, comma-separated (%(default)s)")
+    parser.add_argument(
+        "--sessions", type=counts, default="1", help="numbers, comma-separated (default: %(default)s)"
+    )
+    parser.add_argument(
+        "--pixels", type=counts, default="256", help="sides of pictures, comma-separated (%(default)s)"
+    )
     parser.add_argument("--context", type=positive, default=2048, help="tokens before it (%(default)s)")
     parser.add_argument("--steps", type=positive, default=64, help="tokens timed one by one (%(default)s)")
     parser.add_argument("--device", help="default: cuda where torch finds it, else cpu")

@@ -30,8 +30,10 @@ from emu_planner.engine.raster import Decoding, Token
 from emu_planner.engine.sampler import Sampler, Sampling
 from emu_planner.engine.scheduler import Scheduler, SchedulerConfig
 from emu_planner.model.blank import blank
+from emu_planner.model.checkpoint import resolve
+from emu_planner.model.config_files import read_transformer_config
 from emu_planner.model.transformer import Transformer, TransformerConfig
-from emu_planner.model.vocabulary import Vocabulary
+from emu_planner.model.vocabulary import Vocabulary, special_ids
 
 # Emu3.5's config.json
 _FULL = TransformerConfig(
@@ -42,15 +44,10 @@ _FULL = TransformerConfig(
     num_attention_heads=64,
     num_key_value_heads=8,
 )
-_NANO = TransformerConfig(
-    vocab_size=8192,
-    hidden_size=384,
-    intermediate_size=1024,
-    num_hidden_layers=8,
-    num_attention_heads=6,
-    num_key_value_heads=2,
-    head_dim=64,
-)
+# visual codes: of the published model, and of any other
+_FULL_CODES, _CODES = 131_072, 8192
+# ids of a HIDDENxLAYERS model: nano has about as many
+_IDS = 9000
 # pixels of a picture's side to a token
 _PIXELS = 16
 
@@ -80,14 +77,16 @@ def size_of(name: str) -> TransformerConfig:
     Raises:
         ValueError: there is no such size.
     """
-    if name in ("full", "nano"):
-        return _FULL if name == "full" else _NANO
+    if name == "full":
+        return _FULL
+    if name == "nano":
+        return read_transformer_config(resolve(name))
     width, _, layers = name.partition("x")
     if not (width.isdigit() and layers.isdigit() and int(width) % 64 == 0 and int(width) and int(layers)):
         raise ValueError(f"--config {name}: expected full, nano or HIDDENxLAYERS, HIDDEN a multiple of 64")
     heads = int(width) // 64
     return TransformerConfig(
-        vocab_size=_NANO.vocab_size,
+        vocab_size=_IDS,
         hidden_size=int(width),
         intermediate_size=4 * int(width),
         num_hidden_layers=int(layers),
@@ -101,10 +100,9 @@ def run(args: argparse.Namespace, console: Console) -> int:
     """Measure, show, and write if asked."""
     config = size_of(args.config)
     device = torch.device(args.device or ("cuda" if torch.cuda.is_available() else "cpu"))
-    sessions = [int(count) for count in args.sessions.split(",")]
-    sides = [int(pixels) // _PIXELS for pixels in args.pixels.split(",")]
-    if min(*sessions, *sides, 1) < 1:
-        raise ValueError("--sessions and --pixels: expected 1 session and 16 pixels or more")
+    sides = [pixels // _PIXELS for pixels in args.pixels]
+    if not all(sides):
+        raise ValueError(f"--pixels {min(args.pixels)}: expected {_PIXELS} or more, one token a side")
     began_s = time.perf_counter()
     model = random_model(config, device, getattr(torch, args.dtype))
     _wait(device)
@@ -122,7 +120,7 @@ def run(args: argparse.Namespace, console: Console) -> int:
     for side in sides:
         seconds = _picture_seconds(args, _prepare(model, args.context, side))
         figures[f"keyframe of {side * _PIXELS} px, s"] = seconds
-    for count in sessions:
+    for count in args.sessions:
         if count > 1:
             try:
                 figures[f"tokens/s, {count} sessions"] = _many(bench, count, args.steps)
@@ -184,12 +182,11 @@ def _prepare(model: Transformer, context: int, side: int) -> _Bench:
 
 def _vocabulary(size: int) -> Vocabulary:
     """A layout of so many ids: the published one, or one with as few words as can be."""
+    codes = _FULL_CODES if size == _FULL.vocab_size else _CODES
     signs = [bytes([byte]) for byte in range(ord("!"), ord("~") + 1)]
-    words = 151_643 if size == _FULL.vocab_size else 1024
     rest = (b"-%d" % index for index in itertools.count())
-    ranks = {token: rank for rank, token in zip(range(words), itertools.chain(signs, rest), strict=False)}
-    codes = 131_072 if size == _FULL.vocab_size else size - 2048
-    return Vocabulary.from_files(ranks, codes)
+    words = range(size - codes - len(special_ids(0)))
+    return Vocabulary.from_files(dict(zip(itertools.chain(signs, rest), words, strict=False)), codes)
 
 
 def _decoder(args: argparse.Namespace, bench: _Bench) -> tuple[Callable[..., Branches], Callable[..., Any]]:

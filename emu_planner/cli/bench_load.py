@@ -23,7 +23,7 @@ from rich.console import Console
 from rich.table import Table
 
 from emu_planner.cli import bench_load_gone, bench_load_overhead, bench_load_soak
-from emu_planner.cli.arguments import positive
+from emu_planner.cli.arguments import counts, positive
 from emu_planner.cli.bench_load_clients import Asked, Counted, Streams, read_slowly, run_streams
 from emu_planner.cli.bench_load_server import LOOK_S, Sample, Served, Server, Used
 from emu_planner.cli.processes import Children
@@ -40,8 +40,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument(
         "--streams",
-        type=_counts,
-        default=_counts(DEFAULT_STREAMS),
+        type=counts,
+        default=counts(DEFAULT_STREAMS),
         metavar="N,N,...",
         help=f"robots at once, a case each (default: {DEFAULT_STREAMS})",
     )
@@ -200,10 +200,6 @@ def _clients(processes: int) -> Iterator[ProcessPoolExecutor]:
     context = multiprocessing.get_context("spawn")
     with ProcessPoolExecutor(processes + 1, mp_context=context) as pool:
         yield pool
-
-
-def _counts(text: str) -> list[int]:
-    return [positive(part) for part in text.split(",")]
 
 
 def _show(results: dict[str, Any], console: Console) -> None:

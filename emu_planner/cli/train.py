@@ -27,7 +27,7 @@ from emu_planner.model.metric_path import MetricPath, PathConfig
 from emu_planner.model.text import TextTokenizer, train_bpe, write_folder
 from emu_planner.model.transformer import Transformer, TransformerConfig
 from emu_planner.model.vocabulary import tokenizer_files
-from emu_planner.training.coding import Coders
+from emu_planner.training.coding import Coders, CodersError
 from emu_planner.training.dida import CopyNoise, with_copies
 from emu_planner.training.episodes import SampleConfig, encode_frames, endless_samples, make_sample
 from emu_planner.training.language import LanguageTraining, train_language
@@ -87,7 +87,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    """Train one stage; 0 when it is done, 2 for wrong arguments or data."""
+    """Train one stage; 0 when it is done, 1 when a process ended, 2 for wrong arguments or data."""
     torch.set_float32_matmul_precision("high")
     stages = {"tokenizer": train_vision, "lm": train_lm, "dida": train_dida}
     try:
@@ -95,6 +95,9 @@ def run(args: argparse.Namespace) -> int:
     except ValueError as error:
         print(f"emu-planner train: {error}")
         return 2
+    except CodersError as error:
+        print(f"emu-planner train: {error}")
+        return 1
 
 
 def train_vision(args: argparse.Namespace) -> int:
@@ -155,8 +158,8 @@ def _episodes(args: argparse.Namespace, tokenizer: Path, vision: VisionTokenizer
     codes = (args.codes or args.out / "codes") / name
     reader, devices = EpisodeReader(args.data), [name for name in args.coders.split(",") if name]
     encode = None if devices else partial(encode_frames, vision)
-    with Coders(args.data, tokenizer, codes, devices):
-        pool = EpisodePool(reader, encode, codes=codes, seed=args.seed)
+    with Coders(args.data, tokenizer, codes, devices) as coders:
+        pool = EpisodePool(reader, encode, codes=codes, seed=args.seed, check=coders.check)
         pool.wait(args.start_with)
         print(f"{len(pool)} episodes to begin with")
         yield pool

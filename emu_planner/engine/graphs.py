@@ -22,8 +22,7 @@ from torch import Tensor
 from emu_planner.engine import raster
 from emu_planner.engine.branches import SLOTS, Branches
 from emu_planner.engine.cache import StaticCache
-from emu_planner.engine.grammar import Grammar, Phase
-from emu_planner.engine.jacobi import forced_after_codes
+from emu_planner.engine.grammar import Grammar, Phase, forced_after_codes
 from emu_planner.engine.raster import Decoding, Draft, Token
 from emu_planner.engine.sampler import Sampler
 from emu_planner.engine.step import Attend, Registers, StepConfig, step

@@ -236,6 +236,7 @@ class LastingSession:
             return
         session.log.info("the link is gone; kept for %g s", self._window_s)
         self._note("link lost")
+        session.unlink()
         loop = asyncio.get_running_loop()
         self.left_s = loop.time()
         self._clock = loop.call_later(self._window_s, self.drop, "nobody came back for it")

@@ -85,7 +85,10 @@ class Session:
         )
         self._frames = ReceivedFrames(self._config.max_pixels, cameras)
         self._credits = 0  # granted and not used yet
+        self._asked_s = 0.0  # when the last credit was granted
         self._observed = asyncio.Event()
+        self._linked = asyncio.Event()  # a call serves the session, which can ask its client
+        self._linked.set()
         self._fixed = False  # the observation is in the slot from the start: no credits
         self._history: dict[int, StepOutcome] = {past.step.index: past for past in history}
         self._steps: dict[tuple[int, int], Step] = {}  # by epoch and index
@@ -129,9 +132,14 @@ class Session:
 
     async def grant_again(self) -> None:
         """Repeat a credit whose observation has not come: either was lost with a link."""
-        if self._credits:
+        if self._credits and self._frames.wanted:
             self._credits = 0
             await self._grant()
+        self._linked.set()
+
+    def unlink(self) -> None:
+        """No call serves it: the time for an observation begins anew with the next."""
+        self._linked.clear()
 
     def wake(self) -> None:
         """Look again: the service drains."""
@@ -208,8 +216,12 @@ class Session:
         self._observed.clear()
         self._credits = 0
         await self._grant()
-        if not await _wait(self._observed, self._config.observation_timeout_s):
-            timeout_s = self._config.observation_timeout_s
+        loop, timeout_s = asyncio.get_running_loop(), self._config.observation_timeout_s
+        while not await _wait(self._observed, self._asked_s + timeout_s - loop.time()):
+            if not self._linked.is_set():
+                await self._linked.wait()
+            if loop.time() < self._asked_s + timeout_s:
+                continue  # asked again by another call
             raise PlanError(
                 ErrorCode.STALE_OBSERVATION,
                 f"no observation within {timeout_s:g} s of the credit for one; check the cameras",
@@ -306,6 +318,7 @@ class Session:
                 superseded=self._frames.superseded,
             )
             await self._send(pb.PlanResponse(credit=credit))
+            self._asked_s = asyncio.get_running_loop().time()
 
     async def _replan(self, replan: pb.Replan) -> None:
         old = self._order

@@ -40,7 +40,8 @@ class ServiceState:
     @property
     def left(self) -> int:
         """Sessions whose link is broken, and that are kept for their clients."""
-        return sum(session.left_s is not None for session in self.sessions)
+        # a copy in one step: metrics are read in a thread of their own
+        return sum(session.left_s is not None for session in tuple(self.sessions))
 
     def number(self) -> pb.ServerState:
         """The state as the wire counts it."""

@@ -44,6 +44,7 @@ class EpisodePool:
             and a shard is taken when its codes are there.
         codes: folder in which the codes of each shard are kept for a run that goes on.
         seed: of the order of draws.
+        check: asked while codes of others are waited for; raises when they will not come.
     """
 
     def __init__(
@@ -53,9 +54,11 @@ class EpisodePool:
         *,
         codes: Path,
         seed: int = 0,
+        check: Callable[[], None] = lambda: None,
     ) -> None:
         self.held_out: list[CodedEpisode] = []
         self._reader, self._encode, self._codes = reader, encode, codes
+        self._check_coders = check
         self._rng = np.random.default_rng(seed)
         self._lock = threading.Lock()
         self._learned: list[CodedEpisode] = []
@@ -109,7 +112,10 @@ class EpisodePool:
                 self._learned.append(episode)
 
     def _is_ready(self, shard: str) -> bool:
-        return self._encode is not None or codes_path(self._codes, shard).exists()
+        if self._encode is not None or codes_path(self._codes, shard).exists():
+            return True
+        self._check_coders()
+        return False
 
     def _shard_codes(self, records: list[Record]) -> NDArray[np.uint16]:
         path = codes_path(self._codes, records[0].shard)

@@ -7,7 +7,6 @@ here has an end. Knows no server code and no ROS.
 import threading
 import time
 import uuid
-import weakref
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -74,7 +73,7 @@ class RemotePlanner:
         self._connect()
         # called when a link breaks that may come back: plan() goes on, and its reader sees no error
         self.link_lost: Callable[[PlanError], None] = _ignore
-        self._conversations: weakref.WeakSet[Conversation] = weakref.WeakSet()
+        self._conversations: set[Conversation] = set()
 
     def plan(
         self,

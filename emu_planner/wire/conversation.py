@@ -235,9 +235,12 @@ class Conversation:
             self._change_connection()
             recovery.fail(recovery.reason)
             return
-        self._leave_link()
         recovery.begin(self._config.answer_timeout_s)
-        self._link.open(self._reopening())
+        link = self._new_link()
+        # `open` is its first message, whatever interrupt() sends from another thread
+        link.open(self._reopening())
+        old, self._link = self._link, link
+        old.cancel()
 
     def _feel_pulse(self) -> None:
         """Ask a silent service for a sign of life, or take the silence for a broken link."""
@@ -252,7 +255,10 @@ class Conversation:
         self._lose(CallEnd(error, grpc.StatusCode.UNAVAILABLE, broken=True))
 
     def _change_connection(self) -> None:
-        self._stub = self._connect()
+        try:
+            self._stub = self._connect()
+        except ValueError as error:  # a certificate was there when the client was made
+            raise PlanError(ErrorCode.UNAUTHENTICATED, str(error)) from error
         self._leave_link()
 
     def _leave_link(self) -> None:

@@ -101,8 +101,9 @@ class Link:
         self._requests.put(None)
 
     def wait(self, timeout_s: float) -> None:
-        """Wait so long for the service to end the call."""
-        self._over.wait(timeout_s)
+        """Wait so long for the service to end the call, if one was made."""
+        if self._call is not None:
+            self._over.wait(timeout_s)
 
     def cancel(self) -> None:
         """Drop what is left of the call, and let the threads go."""

@@ -1,6 +1,8 @@
 """A link that breaks under RemotePlanner: real sockets, cut at many places; every event comes once."""
 
 import threading
+import time
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
@@ -88,6 +90,60 @@ def test_the_plan_goes_on_while_its_client_is_away():
         proxy.refuse = False
         assert seen + list(events) == list(FakePlanner().plan(TASK, STILL))
         assert [error.code for error in losses] == [ErrorCode.SERVER_UNAVAILABLE]
+
+
+class OnceOnly:
+    """A camera that has one picture, and is stale ever after."""
+
+    def __init__(self):
+        self.asked = 0
+
+    def newest(self, timeout_s=0.0):
+        self.asked += 1
+        if self.asked > 1:
+            raise PlanError(ErrorCode.STALE_OBSERVATION, "camera front is stale", retryable=True)
+        return fake_observation()
+
+
+def test_a_plan_that_has_its_picture_asks_for_no_other():
+    gate, source = Gate(), OnceOnly()
+    with running_service(lambda: gate) as target, CuttingProxy(target) as proxy, client(proxy) as remote:
+        events = remote.plan(TASK, source)
+        seen = [next(events)]
+        proxy.cut()
+        threading.Timer(1.0, gate.go.set).start()  # when the client is back
+        assert seen + list(events) == list(FakePlanner().plan(TASK, STILL))
+    assert source.asked == 1
+
+
+class SlowOnce:
+    """A camera whose first picture comes late."""
+
+    def __init__(self):
+        self.asked, self.go = threading.Event(), threading.Event()
+
+    def newest(self, timeout_s=0.0):
+        self.asked.set()
+        self.go.wait(10)
+        return fake_observation()
+
+
+def test_time_away_is_no_time_in_which_a_picture_could_come():
+    source, config = SlowOnce(), service_config(observation_timeout_s=0.5)
+    with (
+        running_service(FakePlanner, config) as target,
+        CuttingProxy(target) as proxy,
+        client(proxy) as remote,
+        ThreadPoolExecutor(1) as pool,
+    ):
+        events = pool.submit(lambda: list(remote.plan(TASK, source)))
+        assert source.asked.wait(10)
+        proxy.refuse = True
+        proxy.cut()
+        time.sleep(1.0)  # twice as long as the service waits
+        source.go.set()
+        proxy.refuse = False
+        assert spoken(events.result(timeout=30)) == list(FakePlanner().plan(TASK, STILL))
 
 
 def test_a_session_that_nobody_fetches_expires():

@@ -1,5 +1,7 @@
 """Resume as any client of the wire sees it: raw messages, statuses with words, who may fetch what."""
 
+import time
+
 import grpc
 import pytest
 
@@ -246,11 +248,16 @@ def test_more_than_is_kept_ends_a_session_whose_client_is_away():
 
 def test_a_service_that_drains_keeps_nothing():
     gate = Gate()
-    with running_service(lambda: gate) as target, grpc.insecure_channel(target) as channel:
+    with (
+        running_service(lambda: gate, config_of(drain_timeout_s=20.0)) as target,
+        grpc.insecure_channel(target) as channel,
+    ):
         call = Call(channel).send(open=lasting("a"))
         call.until("credit")
         call.send(observation=OBSERVATION)
         call.until("plan_started")
         call.responses.cancel()
-    # leaving has waited for the service to stop
+        begun_s = time.monotonic()
+    # leaving has waited for the service to stop, and that for no session that nobody can come back to
     assert gate.ended.acquire(timeout=30)
+    assert time.monotonic() - begun_s < 10

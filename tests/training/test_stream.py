@@ -9,6 +9,7 @@ import pytest
 import torch
 from torch import Tensor
 
+from emu_planner.training.coding import Coders, CodersError
 from emu_planner.training.frames import FramePool
 from emu_planner.training.stream import EpisodePool, code_shard, codes_path, is_held_out
 from sim import data
@@ -104,6 +105,15 @@ def test_shards_wait_for_the_codes_of_others(growing: Path, tmp_path: Path) -> N
     np.save(codes_path(tmp_path, "shard-00000"), np.zeros((3, 1, 1), np.uint16))
     with pytest.raises(ValueError, match="take another --codes"):
         EpisodePool(reader, None, codes=tmp_path).wait(5)
+
+
+def test_coders_that_end_are_noticed(growing: Path, tmp_path: Path) -> None:
+    finish(growing)
+    with Coders(growing, tmp_path, tmp_path / "codes", ["cpu"]) as coders:  # there is no tokenizer
+        pool = EpisodePool(EpisodeReader(growing), None, codes=tmp_path / "codes", check=coders.check)
+        with pytest.raises(CodersError, match="--coders"):
+            pool.wait(5)
+        pool.close()
 
 
 def test_an_error_in_the_thread_reaches_the_run(growing: Path, tmp_path: Path) -> None:
