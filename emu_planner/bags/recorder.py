@@ -5,7 +5,9 @@ the node's parameters name; they are asked for, and go into the bag too. Memory 
 may wait in the subscriptions, by `memory_mb` of pictures, and by one chunk of the file. Knows no plan.
 """
 
+import signal
 import struct
+import threading
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
@@ -17,10 +19,11 @@ import rclpy
 from rcl_interfaces.msg import Parameter, ParameterEvent
 from rcl_interfaces.srv import GetParameters, ListParameters
 from rclpy.event_handler import SubscriptionEventCallbacks
-from rclpy.executors import ExternalShutdownException, SingleThreadedExecutor
+from rclpy.executors import SingleThreadedExecutor
 from rclpy.node import Node
 from rclpy.qos import DurabilityPolicy, QoSProfile, ReliabilityPolicy
 from rclpy.serialization import deserialize_message, serialize_message
+from rclpy.signals import SignalHandlerOptions
 from rosbags.interfaces import Qos, QosDurability, QosHistory, QosLiveliness, QosReliability, QosTime
 from std_msgs.msg import Header
 
@@ -44,6 +47,8 @@ from emu_planner.ros.params import CameraParams
 
 # how often the file is brought up to date, and the planner node is looked for, s
 _BEAT_S = 0.5
+# how long a signal may wait to be seen, s
+_LOOK_S = 0.25
 _NEVER = QosTime(sec=0, nsec=0)
 # of a serialised message that begins with a header: byte order, and the stamp behind it (XTypes 7.4)
 _LITTLE_ENDIAN = 1
@@ -227,8 +232,11 @@ def record(config: RecorderConfig, ros_args: list[str], tell: Callable[[str], No
         OSError: the folder cannot be made, or the disk is full.
     """
     folder = new_folder(config.parent)
-    # both signals end spin()
-    rclpy.init(args=["--ros-args", *ros_args])
+    stopping = threading.Event()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, lambda *_: stopping.set())
+    # rclpy's own handlers would end a callback in the middle of a write
+    rclpy.init(args=["--ros-args", *ros_args], signal_handler_options=SignalHandlerOptions.NO)
     node = Node("recorder", namespace=config.namespace.strip("/"), enable_rosout=False)
     executor = SingleThreadedExecutor()
     executor.add_node(node)
@@ -236,9 +244,8 @@ def record(config: RecorderConfig, ros_args: list[str], tell: Callable[[str], No
         with BagWriter(folder) as bag:
             recorder = Recorder(node, bag, config)
             tell(f"recording {node.resolve_topic_name(NODE)} to {folder}")
-            try:
-                executor.spin()
-            except (KeyboardInterrupt, ExternalShutdownException):
-                tell(f"{folder}: {recorder.summary()}")
+            while not stopping.is_set():
+                executor.spin_once(_LOOK_S)
+            tell(f"{folder}: {recorder.summary()}")
     finally:
         rclpy.try_shutdown()

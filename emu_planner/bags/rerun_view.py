@@ -29,6 +29,8 @@ def view(bag: Bag, session: Session, file: str) -> None:
     try:
         import rerun as rr
     except ModuleNotFoundError as error:
+        if error.name != "rerun":
+            raise  # it is there, and lacks something itself
         raise ValueError("--rerun needs the package rerun-sdk; run: pip install rerun-sdk") from error
     rr.init("emu_planner", spawn=not file)
     if file:

@@ -64,11 +64,6 @@ class BagWriter:
     def __exit__(self, *_: object) -> None:
         self.close()
 
-    @property
-    def size(self) -> int:
-        """Bytes on the disk by now."""
-        return self._storage.path.stat().st_size
-
     def write(
         self, topic: str, definition: Definition, qos: list[Qos], data: bytes | memoryview, now_ns: int
     ) -> None:

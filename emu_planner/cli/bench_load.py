@@ -107,8 +107,9 @@ def bench_load(args: argparse.Namespace, console: Console) -> int:
     args.out.mkdir(parents=True, exist_ok=True)
     (args.out / "load.json").write_text(json.dumps(results, indent=1) + "\n")
     console.print(f"all figures: {args.out / 'load.json'}", soft_wrap=True, markup=False)
-    flat = results.get("soak", {}).get("flat", True)
-    return 0 if flat and not results["left_open"] else 1
+    leaks = results.get("soak", {}).get("flat") is False
+    stuck = any(one["freed_s"] is None for one in results.get("gone", {}).values())
+    return 1 if leaks or stuck or results["left_open"] else 0
 
 
 @dataclass(frozen=True)

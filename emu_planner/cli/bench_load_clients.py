@@ -32,7 +32,7 @@ from emu_planner.wire import codec, planner_pb2_grpc
 from emu_planner.wire import planner_pb2 as pb
 from emu_planner.wire.client import RemotePlanner
 from emu_planner.wire.images import ImageConfig
-from emu_planner.wire.status import MAX_MESSAGE_BYTES, RETRY_AFTER_KEY
+from emu_planner.wire.status import MAX_MESSAGE_BYTES
 
 # steps that a slow reader and a peer that goes ask for: their plans outlast the test where the planner obeys
 LONG = 1000
@@ -126,10 +126,9 @@ def _stream(streams: Streams, frames: Still, counted: Counted) -> None:
                     counted.errors[error.code.value] += 1
                     continue
                 counted.rejected += 1
-                retry_s = ask_retry_s(streams.target)
-                if retry_s is not None:
-                    counted.retry.append(retry_s)
-                    time.sleep(min(retry_s, max(0.0, until_s - time.monotonic())))
+                if error.retry_after_s is not None:
+                    counted.retry.append(error.retry_after_s)
+                    time.sleep(min(error.retry_after_s, max(0.0, until_s - time.monotonic())))
 
 
 def _time_plan(planner: RemotePlanner, task: str, frames: Still, counted: Counted) -> None:
@@ -188,18 +187,6 @@ class RawSession:
 
     def __exit__(self, *_: object) -> None:
         self.close()
-
-
-def ask_retry_s(target: str) -> float | None:
-    """What a full service suggests to wait, from the metadata of its refusal; None: it has room again."""
-    with RawSession(target, Asked(width=16, height=16)) as session:
-        try:
-            next(session.read())
-        except grpc.RpcError as error:
-            for key, value in error.trailing_metadata() or ():
-                if key == RETRY_AFTER_KEY:
-                    return int(value) / 1000
-    return None
 
 
 def read_slowly(target: str, readers: int, seconds: float, asked: Asked, pause_s: float = 0.5) -> int:

@@ -61,7 +61,8 @@ def lines(found: dict[str, Any]) -> list[str]:
         f"a plan {wall['plan']:.1f} ({cpu['plan']:.1f}); "
         f"a {width}x{height} frame as JPEG {wall['frame']:.1f} ({cpu['frame']:.1f}); "
         f"a step of {found['events_a_step']} events {wall['step']:.1f} ({cpu['step']:.1f}), "
-        f"without its keyframe {wall['words']:.1f} ({cpu['words']:.1f}); medians of {found['pairs']}"
+        f"without its keyframe {wall['words']:.1f} ({cpu['words']:.1f}); "
+        f"medians (CPU: means) of {found['pairs']}"
     ]
 
 

@@ -16,6 +16,7 @@ from rich.console import Console
 from emu_planner.cli.bench_load_clients import Counted
 from emu_planner.cli.bench_load_gone import start_peers
 from emu_planner.cli.bench_load_server import Sample
+from emu_planner.cli.record import DemoError
 
 if TYPE_CHECKING:
     from emu_planner.cli.bench_load import Bench
@@ -37,7 +38,11 @@ class Soak:
 
 
 def run(soak: Soak, bench: "Bench", console: Console) -> dict[str, Any]:
-    """Rounds until the time is over; what was counted, every idle sample, and whether they are flat."""
+    """Rounds until the time is over; what was counted, every idle sample, and whether they are flat.
+
+    Raises:
+        DemoError: sessions stay open that nobody has.
+    """
     idle: list[Sample] = []
     busy: list[Sample] = []
     total, killed = Counted(), 0
@@ -53,7 +58,8 @@ def run(soak: Soak, bench: "Bench", console: Console) -> dict[str, Any]:
             peers.join()
         killed += gone
         total.add(case.counted)
-        bench.server.emptied_s(20.0)
+        if bench.server.emptied_s(20.0) is None:
+            raise DemoError("sessions stayed open 20 s after everybody had left; see the service's log")
         idle.append(bench.server.look())
         last = idle[-1]
         console.print(
@@ -84,7 +90,9 @@ def judge(idle: list[Sample]) -> dict[str, Any]:
         values = [getattr(sample, name) for sample in warm]
         found[name] = [statistics.median(values[:third]), statistics.median(values[-third:])]
     allowed = {"memory_mb": _MEMORY_SHARE * found["memory_mb"][0], "threads": _THREADS, "files": _FILES}
-    found["flat"] = all(found[name][1] - found[name][0] <= most for name, most in allowed.items())
+    within = all(found[name][1] - found[name][0] <= most for name, most in allowed.items())
+    # one third each of three rounds at least, or it would be compared with itself
+    found["flat"] = within if len(warm) > 2 else None
     return found
 
 
@@ -100,7 +108,8 @@ def lines(found: dict[str, Any]) -> list[str]:
         f"{found['killed']} peers killed, errors: {found['errors'] or 'none'}; at most "
         f"{found['busy_peak_mb']:.0f} MB while busy",
         f"idle service, medians of the first and last third after the warm-up: {_words(before)}; "
-        f"{_words(after)}{line}: " + ("flat" if found["flat"] else "NOT FLAT"),
+        f"{_words(after)}{line}: "
+        + {True: "flat", False: "NOT FLAT", None: "too short to tell"}[found["flat"]],
     ]
 
 

@@ -41,6 +41,7 @@ from emu_planner.goal.states import Decision, Ending, StepState
 from emu_planner.plan import Keyframe as PlanKeyframe
 from emu_planner.ros import convert
 from emu_planner.ros.outputs import ALL, LATCHED, NEWEST
+from emu_planner.ros.spinning import where_it_spins
 
 # how long a service may take to answer, s
 _ANSWER_S = 5.0
@@ -159,7 +160,8 @@ class RosRobot:
         goal = PlanTask.Goal(
             instruction=sentence.strip(), review_mode=PlanTask.Goal.REVIEW_EACH, closed_loop=True
         )
-        handle = self._wait(self._action.send_goal_async(goal), "the planner node did not answer")
+        sent = where_it_spins(self._executor, self._action.send_goal_async, goal)
+        handle = self._wait(sent, "the planner node did not answer")
         if not handle.accepted:
             raise Refused("The planner node refuses: it is held or not active.")
         plan_id = bytes(handle.goal_id.uuid)
@@ -169,7 +171,8 @@ class RosRobot:
             self._note(operator, f"asked: {goal.instruction}")
             if self._plan is not None:
                 self._show(self._plan)
-        handle.get_result_async().add_done_callback(partial(self._take_result, plan_id))
+        result = where_it_spins(self._executor, handle.get_result_async)
+        result.add_done_callback(partial(self._take_result, plan_id))
 
     def review(self, step: int, epoch: int, decision: Decision, text: str, operator: str) -> None:
         """See Robot."""

@@ -32,6 +32,7 @@ from emu_planner.cli.record import DemoError, StepRecord
 from emu_planner.plan import Frame
 from emu_planner.ros.convert import compressed_to_frame, frame_to_image, image_to_frame
 from emu_planner.ros.outputs import ALL, LATCHED, NEWEST
+from emu_planner.ros.spinning import where_it_spins
 
 _POLL_S = 0.02
 _SERVICE_TIMEOUT_S = 30.0
@@ -165,16 +166,19 @@ class GoalClient:
             cameras=list(self._cameras),
         )
         self._sent_s = self._began_s = time.monotonic()
-        future = self._action.send_goal_async(
+        future = where_it_spins(
+            self._executor,
+            self._action.send_goal_async,
             goal,
-            feedback_callback=lambda message: self._take_progress(message.feedback),
-            goal_uuid=UUID(uuid=list(self._goal_id)),
+            lambda message: self._take_progress(message.feedback),
+            UUID(uuid=list(self._goal_id)),
         )
         self._wait(future.done, _SERVICE_TIMEOUT_S, "an answer to the goal")
         handle = future.result()
         if not handle.accepted:
             raise DemoError("the planner node rejected the goal; its log says why")
-        self._handle, self._result = handle, handle.get_result_async()
+        self._handle = handle
+        self._result = where_it_spins(self._executor, handle.get_result_async)
 
     def result(self, timeout_s: float) -> PlanTask.Result | None:
         """The action's result; None: not within this time."""
@@ -189,7 +193,7 @@ class GoalClient:
 
     def cancel(self) -> None:
         """Ask the planner to stop; does not wait for it."""
-        self._handle.cancel_goal_async()
+        where_it_spins(self._executor, self._handle.cancel_goal_async)
 
     def steps(self) -> list[StepRecord]:
         """Copies of the steps so far; pictures are shared."""

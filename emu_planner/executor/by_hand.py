@@ -13,7 +13,7 @@ import queue
 
 import rclpy
 from rcl_interfaces.msg import ParameterDescriptor
-from rclpy.executors import ExternalShutdownException, MultiThreadedExecutor
+from rclpy.executors import ExternalShutdownException, SingleThreadedExecutor
 from rclpy.node import Node
 from std_srvs.srv import SetBool
 
@@ -21,6 +21,8 @@ from emu_planner.executor.executor import SubgoalExecutor, Work
 
 # how soon a person's wait notices that the subgoal was taken back, s
 _CYCLE_S = 0.05
+# how long the body may take to stand still when the process ends, s
+_STANDSTILL_S = 5.0
 
 
 class ExecuteByHand(Node):
@@ -36,7 +38,7 @@ class ExecuteByHand(Node):
         self._answers: queue.Queue[bool] = queue.Queue()
         self._working = False
         self.create_service(SetBool, "~/done", self._done)
-        self._executor_of_subgoals = SubgoalExecutor(self, self.carry_out, obey_topic=obey_topic)
+        self.subgoals = SubgoalExecutor(self, self.carry_out, obey_topic=obey_topic)
 
     def carry_out(self, work: Work) -> tuple[bool, str]:
         """Your robot's part; here a person's. Runs in a thread of its own, one call at a time."""
@@ -67,11 +69,16 @@ class ExecuteByHand(Node):
 def main(args: list[str] | None = None) -> None:
     """Entry point: one executor, until it is told to stop."""
     rclpy.init(args=args)
-    executor = MultiThreadedExecutor(num_threads=2)
-    executor.add_node(ExecuteByHand())
+    node = ExecuteByHand()
+    executor = SingleThreadedExecutor()
+    executor.add_node(node)
     try:
         executor.spin()
     except (KeyboardInterrupt, ExternalShutdownException):
+        pass
+    finally:
+        # a body in the middle of a movement must not end with its process
+        node.subgoals.stop(_STANDSTILL_S)
         rclpy.try_shutdown()
 
 

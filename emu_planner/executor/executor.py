@@ -137,7 +137,8 @@ class SubgoalExecutor:
                 )
 
     def _planner_matched(self, status: Any) -> None:
-        if status.current_count:
+        # a planner that was killed stays matched until its lease ends, beside the one that came after it
+        if status.current_count_change >= 0:
             return
         with self._lock:
             self._rules.forget()
@@ -147,6 +148,15 @@ class SubgoalExecutor:
     def _interrupt(self) -> None:
         if self._work is not None and (why := self._rules.interruption(self._work.subgoal)) is not None:
             self._work.stop(why)
+
+    def stop(self, timeout_s: float) -> None:
+        """The process ends: make the body stand still, and wait so long for it. Not in a callback."""
+        with self._lock:
+            work = self._work
+            if work is not None:
+                work.stop(Refusal(ExecuteSubgoal.Result.UNKNOWN, "the executor was told to end"))
+        if work is not None:
+            _wait(work.done, timeout_s)
 
     # -- the action ---------------------------------------------------------------------------
 

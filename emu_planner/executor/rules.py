@@ -50,7 +50,6 @@ class SubgoalRules:
             return Refusal(result.HELD, f"there is a hold: {self.hold_reason}")
         if subgoal.epoch < self._epoch:
             return Refusal(result.STALE_EPOCH, f"epoch {subgoal.epoch} is older than {self._epoch}")
-        self._epoch = subgoal.epoch
         if subgoal.state != Subgoal.STATE_APPROVED:
             return Refusal(
                 result.UNKNOWN, f"its state is {subgoal.state}, not {Subgoal.STATE_APPROVED} APPROVED"

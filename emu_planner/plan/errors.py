@@ -29,13 +29,17 @@ class PlanError(Exception):
         code: what kind of failure, for programs.
         message: what was wrong and what to do, for people.
         retryable: whether the same call may succeed later.
+        retry_after_s: how long to wait before, where somebody said so.
     """
 
-    def __init__(self, code: ErrorCode, message: str, *, retryable: bool = False) -> None:
+    def __init__(
+        self, code: ErrorCode, message: str, *, retryable: bool = False, retry_after_s: float | None = None
+    ) -> None:
         super().__init__(message)
         self.code = code
         self.message = message
         self.retryable = retryable
+        self.retry_after_s = retry_after_s
 
     def __str__(self) -> str:
         return f"{self.code.value}: {self.message}"

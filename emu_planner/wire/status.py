@@ -98,4 +98,10 @@ def error_from_status(
         message = f"the planner service at {target} cannot be reached or went away: {details}"
     if code is ErrorCode.INCOMPATIBLE_SERVER:
         message = f"{target} is no emu.planner.v1 service of this kind: {details}"
-    return PlanError(code, message, retryable=code in RETRYABLE_CODES)
+    wait_ms = values.get(RETRY_AFTER_KEY, "")
+    return PlanError(
+        code,
+        message,
+        retryable=code in RETRYABLE_CODES,
+        retry_after_s=int(wait_ms) / 1000 if wait_ms.isdecimal() else None,
+    )

@@ -35,9 +35,9 @@ def scorer_sha256() -> str:
 
 
 def folder_sha256(folder: Path) -> str:
-    """Hash of a checkpoint folder's files; of a very large one its size and first megabyte."""
+    """Hash of a checkpoint folder's files but its model card; of a huge one its size and first megabyte."""
     digest = hashlib.sha256()
-    for path in sorted(p for p in folder.rglob("*") if p.is_file()):
+    for path in sorted(p for p in folder.rglob("*") if p.is_file() and p.suffix != ".md"):
         size = path.stat().st_size
         digest.update(f"{path.relative_to(folder).as_posix()}\0{size}\0".encode())
         with path.open("rb") as file:

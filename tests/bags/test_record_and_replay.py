@@ -9,14 +9,15 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from mcap.reader import make_reader
 
 pytest.importorskip("emu_planner_msgs")
 pytest.importorskip("rosbags", reason="see requirements/export.txt")
+pytest.importorskip("mcap", reason="see requirements/dev.txt")
 
 from emu_planner_msgs.action import PlanTask
 from emu_planner_msgs.msg import Plan
 from emu_planner_msgs.srv import ReportOutcome, ReviewSubgoal
+from mcap.reader import make_reader
 
 from emu_planner.bags.calls import calls_of
 from emu_planner.bags.definitions import define
@@ -44,7 +45,7 @@ APPROVED, PENDING = STEP_STATES[StepState.APPROVED], STEP_STATES[StepState.PENDI
 def recorded(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Path, Path, str, dict[str, str]]]:
     """A whole bag, one whose recorder was killed, the service that planned, and what the node offered."""
     folder, cut = tmp_path_factory.mktemp("bags"), tmp_path_factory.mktemp("cut")
-    with running_rig(89) as rig:
+    with running_rig() as rig:
         port = free_port()
         rig.start_camera()
         rig.start_service(port)

@@ -5,12 +5,12 @@ import json
 import pytest
 
 from emu_planner.cli.bench_load import percentiles
-from emu_planner.cli.bench_load_clients import Asked, RawSession, ask_retry_s, robot_view
+from emu_planner.cli.bench_load_clients import Asked, RawSession, robot_view
 from emu_planner.cli.bench_load_overhead import _split
 from emu_planner.cli.bench_load_server import Sample
 from emu_planner.cli.bench_load_soak import judge
 from emu_planner.cli.paced_service import PacedPlanner, imagined
-from emu_planner.plan import FinishReason, Generation, Still, Stop, Task, collect
+from emu_planner.plan import ErrorCode, FinishReason, Generation, PlanError, Still, Stop, Task, collect
 from emu_planner.service.config import ServiceConfig
 from emu_planner.service.server import running_service
 from emu_planner.wire.client import RemotePlanner
@@ -41,22 +41,23 @@ def test_past_the_limit_robots_are_refused_and_everybody_else_plans(tmp_path):
     assert found["gone"]["killed"]["freed_s"] is not None
     assert set(found["overhead"]["wall_ms"]) == {"plan", "frame", "step", "words"}
     assert found["soak"]["killed"] == 1
+    assert found["soak"]["flat"] is None
     assert found["left_open"] == 0
     text = " ".join(done.stdout.split())
     for words in ("refused", "peers killed in a plan", "add to a direct call", "soak of 0.01 minutes"):
         assert words in text
 
 
-def test_a_full_service_suggests_its_wait_and_one_with_room_none():
+def test_a_full_service_says_how_long_to_wait():
     config = ServiceConfig(address="127.0.0.1:0", max_sessions=1, retry_after_s=3.5, drain_timeout_s=0.0)
     with running_service(PacedPlanner, config) as target, RemotePlanner(target) as remote:
         remote.wait_ready(30)
-        assert ask_retry_s(target) is None
-        while remote.server_info().active_sessions:
-            pass  # the call that asked is being taken down
         with RawSession(target, Asked(width=16, height=16)) as taken:
             assert next(taken.read()) == "opened"
-            assert ask_retry_s(target) == 3.5
+            with pytest.raises(PlanError) as raised:
+                list(remote.plan(TASK, Still(Asked(width=16, height=16).view())))
+    assert raised.value.code is ErrorCode.RESOURCE_EXHAUSTED
+    assert raised.value.retry_after_s == 3.5
 
 
 def test_a_paced_plan_is_the_same_over_the_wire():

@@ -11,11 +11,12 @@ from emu_planner_msgs.srv import ReportOutcome
 from std_srvs.srv import SetBool
 
 from emu_planner.cli.console_ros import RosRobot
+from emu_planner.cli.processes import free_domain
 from emu_planner.console.robot import Decision, Ending, Phase, Refused, Snapshot, StepState
 from tests.ros.rig import PATIENCE_S, Rig, next_in, running_rig, stop_process
 
 pytestmark = pytest.mark.ros
-DOMAIN = 93
+DOMAIN = free_domain()
 
 
 class Desk:

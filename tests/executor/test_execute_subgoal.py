@@ -39,19 +39,19 @@ class Robot:
             time.sleep(0.005)
 
     def send(self, subgoal: Subgoal):
-        future = self.client.send_goal_async(ExecuteSubgoal.Goal(subgoal=subgoal))
+        future = self.rig.spun(self.client.send_goal_async, ExecuteSubgoal.Goal(subgoal=subgoal))
         until(future.done, "the answer to a goal")
         return future.result()
 
     def result(self, handle) -> tuple[int, ExecuteSubgoal.Result]:
-        future = handle.get_result_async()
+        future = self.rig.spun(handle.get_result_async)
         until(future.done, "the action's result")
         return future.result().status, future.result().result
 
 
 @pytest.fixture(scope="module")
 def robot():
-    with running_rig(87) as rig:
+    with running_rig() as rig:
         rig.start_camera()
         rig.start_node("tests.ros.scripted", subgoal_validity=60.0)
         yield Robot(rig)
@@ -124,7 +124,7 @@ def test_the_actions_client_cancels_and_the_planner_hears(robot: Robot):
     run, heard, subgoal = offered(robot, "cancel")
     handle = robot.send(subgoal)
     robot.moving.get(timeout=30.0)
-    until(handle.cancel_goal_async().done, "the answer to a cancellation")
+    until(robot.rig.spun(handle.cancel_goal_async).done, "the answer to a cancellation")
     status, _ = robot.result(handle)
     assert status == CANCELED
     failed = next_in(heard, lambda s: s.plan_id == run.plan_id and s.state == Subgoal.STATE_FAILED)

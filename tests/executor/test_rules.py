@@ -47,6 +47,14 @@ def test_expired_and_unapproved_ones_are_refused():
     assert code(rules, subgoal(2, state=Subgoal.STATE_PENDING_REVIEW)) == RESULT.UNKNOWN
 
 
+def test_only_the_planner_says_which_epoch_it_is():
+    rules = SubgoalRules()
+    rules.see(subgoal(3))
+    # from before the planner began anew, sent again by somebody
+    assert code(rules, subgoal(40, until_s=50)) == RESULT.EXPIRED
+    assert code(rules, subgoal(4)) == RESULT.NONE
+
+
 def test_a_hold_and_a_later_epoch_interrupt():
     rules = SubgoalRules()
     assert code(rules, subgoal(3)) == RESULT.NONE

@@ -24,9 +24,11 @@ from rclpy.executors import ExternalShutdownException, SingleThreadedExecutor
 from rclpy.node import Node
 from sensor_msgs.msg import CompressedImage, Image
 
+from emu_planner.cli.processes import free_domain
 from emu_planner.plan import Frame
 from emu_planner.ros.convert import frame_to_image, rgb_to_png
 from emu_planner.ros.outputs import ALL, LATCHED, latched_for
+from emu_planner.ros.spinning import where_it_spins
 from tests.ros.scripted import numbered
 
 ROOT = Path(__file__).parents[2]
@@ -56,9 +58,9 @@ def free_port() -> int:
 class GoalRun:
     """One goal that the planner accepted."""
 
-    def __init__(self, handle: Any, feedback: "list[PlanTask.Feedback]") -> None:
-        self.handle, self.feedback = handle, feedback
-        self._future = handle.get_result_async()
+    def __init__(self, rig: "Rig", handle: Any, feedback: "list[PlanTask.Feedback]") -> None:
+        self.rig, self.handle, self.feedback = rig, handle, feedback
+        self._future = rig.spun(handle.get_result_async)
 
     @property
     def plan_id(self) -> Any:
@@ -68,7 +70,7 @@ class GoalRun:
         return any(one.phase == phase for one in self.feedback)
 
     def cancel(self) -> Any:
-        future = self.handle.cancel_goal_async()
+        future = self.rig.spun(self.handle.cancel_goal_async)
         return until(lambda: future.done() and future.result(), "the answer to a cancel request")
 
     def result(self) -> tuple[int, PlanTask.Result]:
@@ -174,10 +176,16 @@ class Rig:
         """Send a goal; None when it is rejected."""
         feedback: list[PlanTask.Feedback] = []
         goal = PlanTask.Goal(instruction=instruction, **fields)
-        future = self._client.send_goal_async(goal, lambda message: feedback.append(message.feedback))
+        future = self.spun(
+            self._client.send_goal_async, goal, lambda message: feedback.append(message.feedback)
+        )
         until(future.done, "the answer to a goal")
         handle = future.result()
-        return GoalRun(handle, feedback) if handle.accepted else None
+        return GoalRun(self, handle, feedback) if handle.accepted else None
+
+    def spun(self, call: Callable[..., Any], *args: Any) -> Any:
+        """What a call of an action client gives, made where it has to be made."""
+        return where_it_spins(self._executor, call, *args, timeout_s=PATIENCE_S)
 
     def goal(self, instruction: str, **fields: Any) -> GoalRun:
         """Send a goal that is to be accepted; without review unless told."""
@@ -257,9 +265,9 @@ def stop_process(process: "subprocess.Popen[bytes]", number: int = signal.SIGTER
 
 
 @contextlib.contextmanager
-def running_rig(domain: int) -> Iterator[Rig]:
-    """A rig that is closed at the end, whatever happens."""
-    rig = Rig(domain)
+def running_rig(domain: int | None = None) -> Iterator[Rig]:
+    """A rig that is closed at the end, whatever happens; in a domain that nobody here uses."""
+    rig = Rig(free_domain() if domain is None else domain)
     try:
         yield rig
     finally:

@@ -15,7 +15,7 @@ pytestmark = pytest.mark.ros
 
 @pytest.fixture(scope="module")
 def rig():
-    with running_rig(84) as rig:
+    with running_rig() as rig:
         rig.start_camera()
         yield rig
 

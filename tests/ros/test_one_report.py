@@ -72,7 +72,7 @@ def through_ros(rig: Rig, instruction: str, limit: int) -> Report:
 
 @pytest.fixture(scope="module")
 def rig() -> Iterator[Rig]:
-    with running_rig(86) as rig:
+    with running_rig() as rig:
         port = free_port()
         rig.start_service(port)
         rig.start_node(server=f"127.0.0.1:{port}", cameras=list(CAMERAS))

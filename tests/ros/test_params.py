@@ -16,6 +16,7 @@ from rclpy.exceptions import ParameterException
 from rclpy.node import Node
 from rclpy.parameter import Parameter
 
+from emu_planner.cli.processes import free_domain
 from emu_planner.ros.params import PlannerParams, declare_params
 from emu_planner.ros.planner_node import make_remote_planner
 from emu_planner.wire.credentials import Credentials
@@ -26,7 +27,7 @@ pytestmark = pytest.mark.ros
 @pytest.fixture(scope="module")
 def context():
     context = Context()
-    rclpy.init(context=context, domain_id=87)
+    rclpy.init(context=context, domain_id=free_domain())
     yield context
     rclpy.shutdown(context=context)
 

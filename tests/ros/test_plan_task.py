@@ -26,7 +26,7 @@ STARTED, SUCCEEDED, FAILED = (
 
 @pytest.fixture(scope="module")
 def rig():
-    with running_rig(81) as rig:
+    with running_rig() as rig:
         port = free_port()
         rig.start_service(port)
         rig.start_camera()
@@ -271,7 +271,7 @@ def test_time_limit(rig: Rig):
 
 def test_cancel_while_connecting():
     """A server that accepts the connection and never says a word."""
-    with running_rig(82) as rig, socket.create_server(("127.0.0.1", 0)) as silent:
+    with running_rig() as rig, socket.create_server(("127.0.0.1", 0)) as silent:
         rig.start_camera()
         rig.start_node(server=f"127.0.0.1:{silent.getsockname()[1]}", connect_timeout=60.0)
         run = rig.goal("connect", closed_loop=True)

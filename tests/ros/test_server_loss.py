@@ -17,7 +17,7 @@ pytestmark = pytest.mark.ros
 
 
 def test_a_killed_service_ends_the_goal_and_the_next_one_works_after_it_is_back():
-    with running_rig(85) as rig:
+    with running_rig() as rig:
         port = free_port()
         service = rig.start_service(port)
         rig.start_camera()
@@ -50,7 +50,7 @@ def test_a_killed_service_ends_the_goal_and_the_next_one_works_after_it_is_back(
 
 
 def test_a_patient_goal_outlives_its_service():
-    with running_rig(86) as rig:
+    with running_rig() as rig:
         port = free_port()
         service = rig.start_service(port)
         rig.start_camera()
@@ -65,7 +65,7 @@ def test_a_patient_goal_outlives_its_service():
 
 
 def test_a_patient_goal_can_be_cancelled_while_it_waits():
-    with running_rig(88) as rig:
+    with running_rig() as rig:
         rig.start_camera()
         rig.start_node(server=f"127.0.0.1:{free_port()}", reconnect_patience=600.0, connect_timeout=0.2)
         run = rig.goal("nobody")

@@ -28,7 +28,7 @@ VALIDITY_S = 1.0
 
 @pytest.fixture(scope="module")
 def rig():
-    with running_rig(83) as rig:
+    with running_rig() as rig:
         rig.start_camera()
         rig.start_node(
             "tests.ros.scripted",
