@@ -164,6 +164,8 @@ class LastingSession:
             self._displaced.set()
         if self._worker is not None:
             self._worker.cancel()
+        if self._session is not None:
+            self._session.release()
 
     async def _serve(
         self,

@@ -141,6 +141,12 @@ class Session:
         """No call serves it: the time for an observation begins anew with the next."""
         self._linked.clear()
 
+    def release(self) -> None:
+        """It is over: give pictures back now. A session is in reference cycles, which nobody collects soon."""
+        self._frames.clear()
+        self._steps.clear()
+        self._history.clear()
+
     def wake(self) -> None:
         """Look again: the service drains."""
         self._wake.set()
