@@ -1,7 +1,7 @@
 """Write and read interleaved episodes: instruction, picture, subgoal, picture, subgoal, ...
 
     python -m sim.data --out DIR --episodes N --first-seed S --workers W --robot NAME|all \
-        --families all|NAME,...
+        --families all|NAME,... --steps executed|imagined
 
 A shard is two files: shard-XXXXX.frames, the pictures as PNG one after the other, and
 shard-XXXXX.jsonl, one record a line with the offsets. The .jsonl appears last and whole, so a
@@ -27,7 +27,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sim import digest, robots
-from sim.episode import Episode, ImperfectError, record
+from sim.episode import STEPS, Episode, ImperfectError, record
 from sim.scene import Fact, Skill, training_seed
 from sim.state import SymbolicState
 from sim.tasks import FIRST, chosen, robots_for, trained_robots
@@ -140,6 +140,7 @@ def write(
     workers: int = 1,
     robot: str = robots.DEFAULT,
     families: str = ",".join(FIRST),
+    steps: str = STEPS[0],
     log: Callable[[str], None] = lambda _: None,
 ) -> dict[str, int]:
     """Write the episodes of `episodes` seeds, skipping shards that are there already.
@@ -147,6 +148,7 @@ def write(
     Args:
         robot: a robot's name, or "all": they take turns.
         families: names with commas, groups, or "all": they take turns by seed.
+        steps: one of episode.STEPS: skills are carried out by physics, or their outcome is set.
 
     Returns:
         Counts: seeds, written and dropped (imperfect executions), over all shards.
@@ -170,7 +172,7 @@ def write(
     folder = Path(out)
     folder.mkdir(parents=True, exist_ok=True)
     jobs = [
-        (folder, index, (names, wanted), range(start, min(start + SHARD_SEEDS, first_seed + episodes)))
+        (folder, index, (names, wanted, steps), range(start, min(start + SHARD_SEEDS, first_seed + episodes)))
         for index, start in enumerate(range(first_seed, first_seed + episodes, SHARD_SEEDS))
     ]
     run: dict[str, int | str] = {
@@ -178,6 +180,7 @@ def write(
         "first_seed": first_seed,
         "robot": robot,
         "families": ",".join(wanted),
+        "steps": steps,
     }
     _insist_on_same_run(folder, run)
     began, counts = time.monotonic(), {"seeds": 0, "written": 0, "dropped": 0}
@@ -198,8 +201,8 @@ def write(
 
 def _insist_on_same_run(folder: Path, run: dict[str, int | str]) -> None:
     path = folder / "run.json"
-    # runs from before there were other robots and families do not name theirs
-    first = {"robot": robots.DEFAULT, "families": ",".join(FIRST)}
+    # runs from before there were others do not name theirs
+    first = {"robot": robots.DEFAULT, "families": ",".join(FIRST), "steps": STEPS[0]}
     there = first | json.loads(path.read_text(encoding="ascii")) if path.exists() else run
     if there != run:
         raise ValueError(f"{folder} holds the run {there}, not {run}; go on with that, or take a new folder")
@@ -207,10 +210,10 @@ def _insist_on_same_run(folder: Path, run: dict[str, int | str]) -> None:
 
 
 def _write_shard(
-    job: tuple[Path, int, tuple[tuple[str, ...], tuple[str, ...]], range],
+    job: tuple[Path, int, tuple[tuple[str, ...], tuple[str, ...], str], range],
 ) -> tuple[str, int, int]:
     """Write one shard, unless it is there; returns its name, its seeds and how many were good."""
-    folder, index, (names, families), seeds = job
+    folder, index, (names, families, steps), seeds = job
     name = f"shard-{index:05d}"
     lines_path, frames_path = folder / f"{name}.jsonl", folder / f"{name}.frames"
     if lines_path.exists():
@@ -222,7 +225,8 @@ def _write_shard(
         for seed in seeds:
             try:
                 robot = robot_of(seed, names, families)
-                episode = record(world, family_of(seed, families), training_seed(seed), robot)
+                family = family_of(seed, families)
+                episode = record(world, family, training_seed(seed), robot, steps=steps)
             except ImperfectError:
                 continue
             places = []
@@ -313,6 +317,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         default=",".join(FIRST),
         help="all, groups of families or names, with commas, which take turns (default: %(default)s)",
     )
+    parser.add_argument(
+        "--steps",
+        choices=STEPS,
+        default=STEPS[0],
+        help="executed: the robot moves, by physics; imagined: each skill's outcome is set at once, which is "
+        "several times as fast and shows the same states (default: %(default)s)",
+    )
     parser.add_argument("--workers", type=int, default=os.cpu_count() or 1, help="processes")
 
 
@@ -325,6 +336,7 @@ def run(args: argparse.Namespace) -> int:
         workers=args.workers,
         robot=args.robot,
         families=args.families,
+        steps=args.steps,
         log=_say,
     )
     _say(json.dumps(counts))

@@ -5,6 +5,7 @@ shard and the record, and the check goes on.
 """
 
 import contextlib
+import functools
 import multiprocessing
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
@@ -12,7 +13,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from sim import data
-from sim.episode import Episode, ImperfectError, record
+from sim.episode import STEPS, Episode, ImperfectError, record
 from sim.scene import training_seed
 from sim.shards import DamageError, Line, Run, Shard
 from sim.world import World
@@ -66,7 +67,7 @@ def verify(
         problems.append(f"{total} records in {run.folder}, but counts.json says {run.counts['written']}")
     chosen = whole if sample is None else _draw(whole, sample)
     count = 0
-    for done, wrong in _make_again(chosen, workers):
+    for done, wrong in _make_again(chosen, workers, run.settings.get("steps", STEPS[0])):
         count += done
         problems += wrong
         log(f"{count} of {len(chosen)} records made again")
@@ -130,29 +131,30 @@ def _draw(records: list[tuple[Shard, int]], count: int) -> list[tuple[Shard, int
 _Batch = list[tuple[Shard, int]]
 
 
-def _make_again(chosen: _Batch, workers: int) -> Iterator[tuple[int, list[str]]]:
+def _make_again(chosen: _Batch, workers: int, steps: str) -> Iterator[tuple[int, list[str]]]:
+    do_batch = functools.partial(_do_batch, steps)
     batches = [chosen[start : start + _BATCH] for start in range(0, len(chosen), _BATCH)]
     with contextlib.ExitStack() as stack:
-        results: Iterator[tuple[int, list[str]]] = map(_do_batch, batches)
+        results: Iterator[tuple[int, list[str]]] = map(do_batch, batches)
         if workers > 1:
             pool = stack.enter_context(multiprocessing.get_context("spawn").Pool(workers))
-            results = pool.imap(_do_batch, batches)
+            results = pool.imap(do_batch, batches)
         yield from results
 
 
-def _do_batch(batch: _Batch) -> tuple[int, list[str]]:
+def _do_batch(steps: str, batch: _Batch) -> tuple[int, list[str]]:
     problems: list[str] = []
     with World() as world:
         for shard, number in batch:
             line = shard.parse(number, shard.texts()[number - 1])
-            problems += [f"{shard.title(line)}: {what}" for what in _differences(world, shard, line)]
+            problems += [f"{shard.title(line)}: {what}" for what in _differences(world, shard, line, steps)]
     return len(batch), problems
 
 
-def _differences(world: World, shard: Shard, line: Line) -> Iterator[str]:
+def _differences(world: World, shard: Shard, line: Line, steps: str) -> Iterator[str]:
     """What the simulator makes of the record's seed now, where it is not what is on disk."""
     try:
-        episode = record(world, line["family"], training_seed(line["seed"]), line["robot"])
+        episode = record(world, line["family"], training_seed(line["seed"]), line["robot"], steps=steps)
     except ImperfectError as error:
         yield f"made again, the episode goes wrong: {error}"
         return

@@ -45,7 +45,9 @@ from emu_planner.model.checkpoint import VISION, CheckpointError, save_vision_to
 from emu_planner.model.ibq import VisionConfig, VisionTokenizer
 from emu_planner.model.pixels import fit_area
 from emu_planner.model.prompt import image_tokens
+from emu_planner.model.spread import layer_devices
 from emu_planner.model.text import write_folder
+from emu_planner.model.transformer import Transformer
 from emu_planner.model.vocabulary import SPECIALS, VISION_SPECIALS, Vocabulary
 from tools.make_tiny_checkpoint import QUESTIONS
 from tools.measure_load import config_of, prepare
@@ -186,17 +188,17 @@ def plan_of(task: str, vocabulary: Vocabulary, *, area: int, words: int, limit: 
 
 def measure(parts: LoadedParts, plan: Plan, seed: int) -> Run:
     """Ask once."""
-    device = parts.model.lm_head.weight.device
-    ids, on_gpu = parts.tokenizer.vocabulary, device.type == "cuda"
+    cards = cards_of(parts.model)
+    ids = parts.tokenizer.vocabulary
     timed = Timed(ids, plan)
     generator = Generator(*parts, decode=timed.decode)
-    if on_gpu:
-        torch.cuda.synchronize(device)
-        torch.cuda.reset_peak_memory_stats(device)
+    for card in cards:
+        torch.cuda.synchronize(card)
+        torch.cuda.reset_peak_memory_stats(card)
     begun_s = time.perf_counter()
     answer = list(generator.generate(plan.request, seed=seed))
-    if on_gpu:
-        torch.cuda.synchronize(device)
+    for card in cards:
+        torch.cuda.synchronize(card)
     seconds = time.perf_counter() - begun_s
     is_code = [token.id >= ids.first_visual for token in timed.tokens]
     kinds = Counter(
@@ -219,9 +221,15 @@ def measure(parts: LoadedParts, plan: Plan, seed: int) -> Run:
         ms_a_token=1e3 * seconds / max(chosen, 1),
         ms_a_text_token=1e3 * sum(words_s) / len(words_s) if words_s else None,
         ms_a_code=1e3 * image_s / kinds["code"] if kinds["code"] else None,
-        peak_bytes=torch.cuda.max_memory_allocated(device) if on_gpu else None,
+        peak_bytes=sum(map(torch.cuda.max_memory_allocated, cards)) if cards else None,
         faults=faults_of(answer, timed, plan, ids),
     )
+
+
+def cards_of(model: Transformer) -> list[torch.device]:
+    """The GPUs that hold a part of the model."""
+    devices = dict.fromkeys(parameter.device for parameter in model.parameters())
+    return [device for device in devices if device.type == "cuda"]
 
 
 def faults_of(answer: Sequence[Part], timed: Timed, plan: Plan, ids: Vocabulary) -> list[str]:
@@ -259,7 +267,7 @@ def prepare_all(folder: Path, args: argparse.Namespace) -> None:
     prepare(folder, config_of(args.hidden, args.layers, args.vocabulary), int(args.shard_gb * 1e9))
     if not (folder / VISION / "config.json").is_file():
         torch.manual_seed(0)
-        with torch.device(args.device):
+        with torch.device(args.device.split(",")[0]):
             vision = VisionTokenizer(VisionConfig(ch=args.vision_channels, n_embed=args.codes))
         save_vision_tokenizer(vision, folder)
         del vision
@@ -272,21 +280,23 @@ def prepare_all(folder: Path, args: argparse.Namespace) -> None:
 
 def run_all(folder: Path, args: argparse.Namespace, console: Console) -> dict[str, Any]:
     """Prepare, load and ask; what goes into the JSON file."""
-    device = torch.device(args.device)
+    devices = args.device.split(",")
+    cards = [torch.device(name) for name in devices if name.startswith("cuda")]
     begun_s = time.perf_counter()
     prepare_all(folder, args)
     written_s = time.perf_counter() - begun_s
-    if device.type == "cuda":
-        torch.zeros(1, device=device)  # the driver's start is no loading
-        torch.cuda.synchronize(device)
+    for card in cards:
+        torch.zeros(1, device=card)  # the driver's start is no loading
+        torch.cuda.synchronize(card)
     begun_s = time.perf_counter()
-    parts = load_parts(folder, tokenizer=args.tokenizer, device=args.device)
-    if device.type == "cuda":
-        torch.cuda.synchronize(device)
+    parts = load_parts(folder, tokenizer=args.tokenizer, device=devices)
+    for card in cards:
+        torch.cuda.synchronize(card)
     load_s = time.perf_counter() - begun_s
     bytes_stored = stored_bytes(folder)
     facts: dict[str, Any] = {
-        "device": torch.cuda.get_device_name(device) if device.type == "cuda" else "cpu",
+        "device": ", ".join(map(torch.cuda.get_device_name, cards)) or "cpu",
+        "layers_on": dict(Counter(str(device) for device in layer_devices(parts.model))),
         "torch": torch.__version__,
         "hidden": parts.model.config.hidden_size,
         "layers": parts.model.config.num_hidden_layers,
@@ -342,7 +352,11 @@ def read_arguments(words: Sequence[str] | None = None) -> argparse.Namespace:
     add("--folder", type=Path, help="the checkpoint there; what it lacks is written first, and kept")
     add("--shard-gb", type=float, default=1.0, help="size of a file (default: %(default)s)")
     add("--tokenizer", type=Path, help="text tokenizer's files (default: those of the folder, or made up)")
-    add("--device", default="cuda" if torch.cuda.is_available() else "cpu", help="(default: %(default)s)")
+    add(
+        "--device",
+        default="cuda" if torch.cuda.is_available() else "cpu",
+        help="or several, by commas, over which the layers are spread (default: %(default)s)",
+    )
     add("--threads", type=int, default=1, help="CPU threads of the model (default: %(default)s)")
     add("--tasks", nargs="+", choices=list(SETTINGS), default=list(SETTINGS), help="(default: all)")
     add("--words", type=int, default=16, help="text tokens before a picture (default: %(default)s)")

@@ -40,6 +40,8 @@ from sim.data import EpisodeReader
 _MERGES = 1000
 # most held-out episodes that the validation loss is taken on
 _CHECKED = 64
+# what --coders says when another run codes the pictures
+_ELSEWHERE = "elsewhere"
 # files that every hosting service takes
 _SHARD_BYTES = 15 * 2**20
 
@@ -69,6 +71,18 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--init", metavar="CHECKPOINT", help="a trained model to begin with, and its words: nano, ..."
     )
     lm.add_argument("--context", type=int, default=LanguageTraining.context, help="tokens a row")
+    for name, share, what in (
+        ("openings", 0.25, "end where the first keyframe would begin"),
+        ("captions", 0.2, "say what stands where in a picture"),
+    ):
+        lm.add_argument(
+            f"--{name}", type=float, default=share, metavar="SHARE",
+            help=f"samples that {what}; the rest are plans (default: %(default)s)",
+        )  # fmt: skip
+    lm.add_argument(
+        "--visual-weight", type=float, default=SampleConfig.visual_weight,
+        help="how much predicting a visual token counts beside a word (default: %(default)s)",
+    )  # fmt: skip
     lm.add_argument("--width", type=int, default=384)
     lm.add_argument("--layers", type=int, default=12)
     dida = stages.add_parser("dida", help="adapt a trained model to decode all codes of a picture at once")
@@ -128,7 +142,13 @@ def train_lm(args: argparse.Namespace) -> int:
             # float32: under bfloat16 small steps of the optimiser would be lost
             model = load_transformer(source, dtype=torch.float32).train()
             text = copy_checkpoint(source, out, vision, PlannerConfig.from_folder(source))
-        _learn(args, model, pool, text)
+        samples = SampleConfig(
+            opening_share=args.openings,
+            caption_share=args.captions,
+            visual_weight=args.visual_weight,
+            seed=args.seed,
+        )
+        _learn(args, model, pool, text, samples)
     return 0
 
 
@@ -147,7 +167,7 @@ def train_dida(args: argparse.Namespace) -> int:
     out = args.out / "checkpoint"
     with _episodes(args, source, vision) as pool:
         text = copy_checkpoint(source, out, vision, config)
-        _learn(args, model, pool, text, path=MetricPath(vision.codes, path))
+        _learn(args, model, pool, text, SampleConfig(seed=args.seed), MetricPath(vision.codes, path))
     return 0
 
 
@@ -158,6 +178,8 @@ def _episodes(args: argparse.Namespace, tokenizer: Path, vision: VisionTokenizer
     codes = (args.codes or args.out / "codes") / name
     reader, devices = EpisodeReader(args.data), [name for name in args.coders.split(",") if name]
     encode = None if devices else partial(encode_frames, vision)
+    if devices == [_ELSEWHERE]:
+        devices = []
     with Coders(args.data, tokenizer, codes, devices) as coders:
         pool = EpisodePool(reader, encode, codes=codes, seed=args.seed, check=coders.check)
         pool.wait(args.start_with)
@@ -172,6 +194,7 @@ def _learn(
     model: Transformer,
     pool: EpisodePool,
     text: TextTokenizer,
+    config: SampleConfig,
     path: MetricPath | None = None,
 ) -> None:
     """Train a language model on the episodes; with a path, on noisy copies of their pictures too."""
@@ -179,7 +202,7 @@ def _learn(
     if args.rows is None and device.type == "cpu":
         args.rows = 2  # the dense mask and the logits of 16 rows take 18 GB
     held_out = [make_sample(e, i % len(e.subgoals), text) for i, e in enumerate(pool.held_out[:_CHECKED])]
-    samples: Iterator[Sample] = endless_samples(draws(pool), text, SampleConfig(seed=args.seed))
+    samples: Iterator[Sample] = endless_samples(draws(pool), text, config)
     if path is not None:
         samples = with_copies(samples, v, context=args.context, seed=args.seed)
         held_out = list(with_copies(held_out, v, context=args.context))
@@ -222,7 +245,7 @@ def prepare_checkpoint(out: Path, episodes: list[CodedEpisode], vision: VisionTo
     """Write everything of a checkpoint but the language model; a run that goes on keeps its words."""
     out.mkdir(parents=True, exist_ok=True)
     if not (out / "emu3.tiktoken").exists():
-        texts = [text for e in episodes for text in (e.instruction, *e.subgoals)]
+        texts = [text for e in episodes for text in (e.instruction, *e.subgoals, *e.captions)]
         write_folder(out, train_bpe([*texts, *_TEMPLATE_WORDS], _MERGES), vision.config.n_embed)
     save_vision_tokenizer(vision, out, dtype=torch.bfloat16)
     height, width = (side * vision.config.downsampling for side in episodes[0].grids.shape[1:])
@@ -305,7 +328,8 @@ def _language(parser: argparse.ArgumentParser, *, steps: int, rate: float) -> No
     parser.add_argument(
         "--coders", default="", metavar="DEVICES",
         help="devices, by commas: on each a process that codes pictures, as cuda:1,cuda:1; faster on a GPU "
-        "than the training's own process, which does it without them",
+        "than the training's own process, which does it without them; elsewhere: a run that is under way "
+        "with the same --codes does it",
     )  # fmt: skip
 
 

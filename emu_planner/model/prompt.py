@@ -41,6 +41,10 @@ TEMPLATES = {
 }
 
 
+# Not one of the six: what a picture shows, which a small model learns beside its task to see better
+DESCRIBE = Template("describe")
+
+
 class Kind(IntEnum):
     """What a token of a training sequence is, for the weight of its loss."""
 
@@ -113,6 +117,11 @@ def unconditional_prompt(tokenizer: TextTokenizer, grids: Sequence[Grid] = ()) -
 def vla_prompt(tokenizer: TextTokenizer, instruction: str, grids: Sequence[Grid]) -> list[int]:
     """The prompt for a robot's plan: the instruction and what the cameras see."""
     return conditional_prompt(tokenizer, VLA, instruction, grids)
+
+
+def describe_prompt(tokenizer: TextTokenizer, grids: Sequence[Grid]) -> list[int]:
+    """The prompt for a caption of what the cameras see."""
+    return conditional_prompt(tokenizer, DESCRIBE, "what is where?", grids)
 
 
 def vla_answer(tokenizer: TextTokenizer, steps: Sequence[AnswerStep]) -> list[int]:

@@ -142,7 +142,7 @@ class Session:
         self._linked.clear()
 
     def release(self) -> None:
-        """It is over: give pictures back now. A session is in reference cycles, which nobody collects soon."""
+        """It is over: give pictures back now; it is in reference cycles, which nobody collects soon."""
         self._frames.clear()
         self._steps.clear()
         self._history.clear()

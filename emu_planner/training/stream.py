@@ -18,6 +18,7 @@ from torch import Tensor
 
 from emu_planner.training.frames import Follower, load_frames
 from sim.data import EpisodeReader, Record
+from sim.language import describe
 
 # codes [N, h, w] of pictures [N, H, W, 3] uint8
 Encode = Callable[[Tensor], NDArray[np.uint16]]
@@ -33,6 +34,8 @@ class CodedEpisode:
     instruction: str
     subgoals: tuple[str, ...]
     grids: NDArray[np.uint16]
+    # what stands where in each picture, in words
+    captions: tuple[str, ...] = ()
 
 
 class EpisodePool:
@@ -156,7 +159,8 @@ def coded_episodes(records: Sequence[Record], codes: NDArray[np.uint16]) -> list
     for record in records:
         grids = codes[first : first + len(record.frames)]
         first += len(record.frames)
-        episodes.append(CodedEpisode(record.instruction, record.subgoals, grids))
+        captions = tuple(map(describe, record.states))
+        episodes.append(CodedEpisode(record.instruction, record.subgoals, grids, captions))
     return episodes
 
 

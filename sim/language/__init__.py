@@ -4,6 +4,7 @@ One table drives both directions: what `word_*` can write, `parse_*` can read. C
 doubled blanks and a leading "please" do not matter. Knows names, not physics.
 """
 
+from sim.language.description import describe
 from sim.language.grammar import Form
 from sim.language.instructions import (
     FORMS,
@@ -31,6 +32,7 @@ __all__ = [
     "Request",
     "chain_goal",
     "colour_goal",
+    "describe",
     "goal_of",
     "parse",
     "parse_instruction",

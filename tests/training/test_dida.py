@@ -13,11 +13,11 @@ from emu_planner.engine.grammar import Grammar
 from emu_planner.engine.raster import Decoding, Draft
 from emu_planner.engine.sampler import Sampler, Sampling
 from emu_planner.model.metric_path import MetricPath, PathConfig
-from emu_planner.model.prompt import Kind, image_tokens, mark_answer
+from emu_planner.model.prompt import image_tokens
 from emu_planner.model.transformer import Transformer, TransformerConfig
 from emu_planner.model.vocabulary import Vocabulary
 from emu_planner.training.dida import CopyNoise, with_copies
-from emu_planner.training.episodes import KIND_WEIGHTS
+from emu_planner.training.episodes import weighted
 from emu_planner.training.language import LanguageTraining, dense_mask, train_language
 from emu_planner.training.packing import PackedBatch, Sample, pack
 
@@ -42,9 +42,7 @@ def sample_of(seen: np.ndarray, words: str) -> Sample:
     answer: list[int] = []
     for word in words:
         answer += [*b"x", *image_tokens(V, answer_of(seen, word))]
-    sequence = mark_answer(V, ask(seen, words[0]), [*answer, V.ess, V.eos])
-    weights = np.array([KIND_WEIGHTS[kind] for kind in Kind], dtype=np.float32)[sequence.kinds]
-    return Sample(sequence.ids, weights)
+    return weighted(V, ask(seen, words[0]), [*answer, V.ess, V.eos])
 
 
 def picture(rng: np.random.Generator) -> np.ndarray:
