@@ -8,7 +8,7 @@ import pytest
 from sim import data, episode, robots
 from sim.data import EpisodeReader
 from sim.language import parse
-from sim.scene import BENCHMARK_FIRST_SEED, training_seed
+from sim.scene import BENCHMARK_FIRST_SEED, Skill, training_seed
 from sim.tasks import FAMILIES, FIRST, make_scene
 from sim.world import World
 
@@ -141,3 +141,28 @@ def test_a_robot_is_not_asked_for_what_it_cannot_do(tmp_path: Path) -> None:
     names = ("panda", "kuka", "xarm", "mobile")
     met = {data.robot_of(seed, names, ("push", "stack")) for seed in range(0, 40, 2)}
     assert met == {"panda", "xarm"}
+
+
+def test_imagined_episodes_tell_what_executed_ones_do(tmp_path: Path) -> None:
+    """The same seeds: the same words and states; pixels differ by how exactly things are put down."""
+    for steps in ("executed", "imagined"):
+        data.write(tmp_path / steps, episodes=4, first_seed=40, steps=steps)
+    executed, imagined = (EpisodeReader(tmp_path / steps) for steps in ("executed", "imagined"))
+    compared = 0
+    for one, other in zip(executed, imagined, strict=True):
+        assert (one.seed, one.instruction, one.subgoals) == (other.seed, other.instruction, other.subgoals)
+        assert one.states == other.states
+        for index in range(len(one.frames)):
+            difference = executed.frame(one, index).astype(np.int16) - imagined.frame(other, index)
+            assert (np.abs(difference).max(axis=2) > 24).mean() < 0.01
+            compared += 1
+    assert compared > 8
+    with pytest.raises(ValueError, match="holds the run"):
+        data.write(tmp_path / "imagined", episodes=4, first_seed=40)
+
+
+def test_an_impossible_skill_is_not_imagined() -> None:
+    with World() as world:
+        scene = world.reset("stack", 1)
+        with pytest.raises(episode.ImperfectError, match="does not hold"):
+            episode.imagine(world, Skill("place", scene.items[0].name, "table"))

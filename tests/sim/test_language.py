@@ -116,3 +116,15 @@ def test_legal_skills_are_readable_in_a_real_world() -> None:
         scene = world.reset("zone", 2)
         for skill in world.legal_skills():
             assert language.parse(language.word_skill(skill, scene, 1), scene) == skill
+
+
+def test_a_caption_names_everything_once_in_order() -> None:
+    with World() as world:
+        scene = world.reset("stack", 3)
+        world.execute(Skill("pick", scene.items[0].name))
+        caption = language.describe(world.state())
+    parts = caption.split(", ")
+    assert parts == sorted(parts)
+    assert len(parts) == len(scene.items)
+    assert f"the {scene.items[0].name} in the gripper" in parts
+    assert all(any(item.name in part for part in parts) for item in scene.items)
