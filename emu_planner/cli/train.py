@@ -40,6 +40,8 @@ from sim.data import EpisodeReader
 _MERGES = 1000
 # most held-out episodes that the validation loss is taken on
 _CHECKED = 64
+# subgoals of the past that a new checkpoint's prompt tells
+_HISTORY = 20
 # what --coders says when another run codes the pictures
 _ELSEWHERE = "elsewhere"
 # files that every hosting service takes
@@ -79,6 +81,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
             f"--{name}", type=float, default=share, metavar="SHARE",
             help=f"samples that {what}; the rest are plans (default: %(default)s)",
         )  # fmt: skip
+    lm.add_argument(
+        "--history", type=float, default=0.5, metavar="SHARE",
+        help="samples from the middle of an episode that tell what has been done (default: %(default)s)",
+    )  # fmt: skip
     lm.add_argument(
         "--visual-weight", type=float, default=SampleConfig.visual_weight,
         help="how much predicting a visual token counts beside a word (default: %(default)s)",
@@ -132,7 +138,7 @@ def train_lm(args: argparse.Namespace) -> int:
     out = args.out / "checkpoint"
     with _episodes(args, tokenizer, vision) as pool:
         if source is None:
-            text = prepare_checkpoint(out, pool.episodes(), vision)
+            text = prepare_checkpoint(out, pool.episodes(), vision, _HISTORY if args.history else 0)
             size = language_size(
                 args.width, args.layers, vocabulary=text.vocabulary.size, context=args.context
             )
@@ -141,10 +147,14 @@ def train_lm(args: argparse.Namespace) -> int:
         else:
             # float32: under bfloat16 small steps of the optimiser would be lost
             model = load_transformer(source, dtype=torch.float32).train()
-            text = copy_checkpoint(source, out, vision, PlannerConfig.from_folder(source))
+            config = PlannerConfig.from_folder(source)
+            if args.history and not config.history:
+                config = replace(config, history=_HISTORY)
+            text = copy_checkpoint(source, out, vision, config)
         samples = SampleConfig(
             opening_share=args.openings,
             caption_share=args.captions,
+            history_share=args.history,
             visual_weight=args.visual_weight,
             seed=args.seed,
         )
@@ -241,7 +251,9 @@ def insist_on_tokenizer(out: Path, tokenizer: Path) -> str:
     return name
 
 
-def prepare_checkpoint(out: Path, episodes: list[CodedEpisode], vision: VisionTokenizer) -> TextTokenizer:
+def prepare_checkpoint(
+    out: Path, episodes: list[CodedEpisode], vision: VisionTokenizer, history: int
+) -> TextTokenizer:
     """Write everything of a checkpoint but the language model; a run that goes on keeps its words."""
     out.mkdir(parents=True, exist_ok=True)
     if not (out / "emu3.tiktoken").exists():
@@ -258,6 +270,7 @@ def prepare_checkpoint(out: Path, episodes: list[CodedEpisode], vision: VisionTo
         guidance_scale=1.0,
         decoder="jacobi",
         max_subgoal_tokens=48,
+        history=history,
     ).save(out)
     return TextTokenizer.from_folder(out)
 

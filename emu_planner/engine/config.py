@@ -47,6 +47,9 @@ class PlannerConfig:
     dida: DidaConfig | None = None
     # most tokens in one subgoal; a longer one is no plan
     max_subgoal_tokens: int = 256
+    # most subgoals of the past that the prompt tells, of those that were reached; 0: none, for a model
+    # that has not learned to read them
+    history: int = 0
     # most tokens of prompt and plan together; 0: as many as the model was trained on
     context: int = 0
 
@@ -67,10 +70,10 @@ class PlannerConfig:
                 "decoder is dida, and this checkpoint is not adapted to it (its planner.json has no dida): "
                 "take raster or jacobi, or adapt it with emu-planner train dida"
             )
-        if self.max_subgoal_tokens < 1 or self.context < 0:
+        if self.max_subgoal_tokens < 1 or min(self.context, self.history) < 0:
             raise ValueError(
-                f"max_subgoal_tokens is {self.max_subgoal_tokens}, context {self.context}; "
-                "expected at least 1 and 0"
+                f"max_subgoal_tokens is {self.max_subgoal_tokens}, context {self.context}, history "
+                f"{self.history}; expected at least 1, 0 and 0"
             )
 
     @property

@@ -44,6 +44,7 @@ from emu_planner.plan import (
     Generation,
     Keyframe,
     Observation,
+    Outcome,
     PlanComplete,
     PlanError,
     PlanStarted,
@@ -145,7 +146,8 @@ class EmuPlanner:
         *,
         stop: Stop | None = None,
     ) -> Iterator[Event]:
-        """See Planner.plan. History only sets the first step's number: the frame shows the rest.
+        """See Planner.plan. Of the history the prompt tells the subgoals that were reached, where the
+        checkpoint has learned to read them; the frame shows the rest.
 
         With task.generation.keyframes False a step is whole as soon as its words are. Its image is
         then generated only when another subgoal must follow, and is neither decoded nor returned.
@@ -159,7 +161,7 @@ class EmuPlanner:
             grid = self._look(observation)
         yield PlanStarted(observation.seq, seed, observation.stamp_s)
 
-        prompt = self._prompt(task.instruction, grid)
+        prompt = self._prompt(task.instruction, grid, history)
         decoding = _override(self.config.decoding, asked)
         clock.add("prompt_tokens", len(prompt))
         branches = self._branches(grid, decoding)
@@ -201,8 +203,10 @@ class EmuPlanner:
         rgb = picture.compose(observation, config.views, config.picture_width, config.picture_height)
         return picture.encode(self._vision, rgb)
 
-    def _prompt(self, instruction: str, grid: Grid) -> list[int]:
-        prompt = vla_prompt(self.tokenizer, instruction, [grid])
+    def _prompt(self, instruction: str, grid: Grid, history: Sequence[StepOutcome]) -> list[int]:
+        done = [past.step.subgoal for past in history if past.outcome is Outcome.SUCCEEDED]
+        told = done[-self.config.history :] if self.config.history else ()
+        prompt = vla_prompt(self.tokenizer, instruction, [grid], told)
         if len(prompt) + grid.size > self._context:
             raise PlanError(
                 ErrorCode.INVALID_REQUEST,

@@ -114,9 +114,17 @@ def unconditional_prompt(tokenizer: TextTokenizer, grids: Sequence[Grid] = ()) -
     return _prompt(tokenizer, "You are a helpful assistant. USER: ", grids, " ASSISTANT: ")
 
 
-def vla_prompt(tokenizer: TextTokenizer, instruction: str, grids: Sequence[Grid]) -> list[int]:
-    """The prompt for a robot's plan: the instruction and what the cameras see."""
-    return conditional_prompt(tokenizer, VLA, instruction, grids)
+def vla_prompt(
+    tokenizer: TextTokenizer, instruction: str, grids: Sequence[Grid], done: Sequence[str] = ()
+) -> list[int]:
+    """The prompt for a robot's plan: the instruction, what the cameras see, and the subgoals reached so far.
+
+    Args:
+        done: oldest first. The published template has no place for them: only for a model that has
+            learned to read them.
+    """
+    told = f". done: {', '.join(done)}" if done else ""
+    return conditional_prompt(tokenizer, VLA, instruction + told, grids)
 
 
 def describe_prompt(tokenizer: TextTokenizer, grids: Sequence[Grid]) -> list[int]:

@@ -39,6 +39,8 @@ class SampleConfig:
     finished_share: float = 0.1
     # share of plans asked without the instruction
     unconditional_share: float = 0.1
+    # share of plans and openings from the middle of an episode whose prompt tells what has been done
+    history_share: float = 0.0
     # shares of samples that are openings and captions; the rest are plans
     opening_share: float = 0.0
     caption_share: float = 0.0
@@ -47,7 +49,8 @@ class SampleConfig:
     seed: int = 0
 
     def __post_init__(self) -> None:
-        for name in ("finished_share", "unconditional_share", "opening_share", "caption_share"):
+        shares = ("finished", "unconditional", "history", "opening", "caption")
+        for name in (f"{share}_share" for share in shares):
             if not 0 <= getattr(self, name) <= 1:
                 raise ValueError(f"{name} is {getattr(self, name)}; expected 0 to 1")
         if self.opening_share + self.caption_share > 1:
@@ -90,11 +93,13 @@ def endless_samples(
             finished = rng.random() < config.finished_share
             start = steps if finished else int(rng.integers(max(1, steps)))
             opening = kind < config.caption_share + config.opening_share
+            told = rng.random() < config.history_share
             yield make_sample(
                 episode,
                 start,
                 tokenizer,
                 with_words=opening or rng.random() >= config.unconditional_share,
+                with_history=told,
                 opening=opening,
                 visual_weight=config.visual_weight,
             )
@@ -106,13 +111,18 @@ def make_sample(
     tokenizer: TextTokenizer,
     *,
     with_words: bool = True,
+    with_history: bool = False,
     opening: bool = False,
     visual_weight: float = SampleConfig.visual_weight,
 ) -> Sample:
-    """The plan from step `start` of an episode to its end; an opening stops before its first picture."""
+    """The plan from step `start` of an episode to its end; an opening stops before its first picture.
+
+    with_history: the prompt tells the subgoals before `start`.
+    """
     grid = episode.grids[start]
+    done = episode.subgoals[:start] if with_history else ()
     prompt = (
-        vla_prompt(tokenizer, episode.instruction, [grid])
+        vla_prompt(tokenizer, episode.instruction, [grid], done)
         if with_words
         else unconditional_prompt(tokenizer, [grid])
     )

@@ -1,5 +1,6 @@
 """EmuPlanner: events, steps, limits and faults, with a real tiny model that knows one plan."""
 
+import contextlib
 from dataclasses import replace
 
 import numpy as np
@@ -110,6 +111,33 @@ def test_numbers_go_on_after_the_history(planner, frames):
     events = events_of(planner, frames, history, max_subgoals=2)
     assert [step.index for step in steps_of(events)] == [5, 6]
     assert events[-1].reason is FinishReason.LENGTH
+
+
+def test_the_prompt_tells_what_was_reached_where_the_model_can_read_it(parts, frames):
+    outcomes = (Outcome.SUCCEEDED, Outcome.FAILED, Outcome.SUCCEEDED, Outcome.SKIPPED)
+    words = ("first", "failed", "third", "skipped")
+    past = [StepOutcome(Step(i, words[i]), outcome) for i, outcome in enumerate(outcomes)]
+    assert "done" not in prompt_of(parts, frames, past, history=0)
+    assert f"{INSTRUCTION}. done: third" in prompt_of(parts, frames, past, history=1)
+    whole = prompt_of(parts, frames, past, history=5)
+    assert f"{INSTRUCTION}. done: first, third" in whole
+    assert not {"failed", "skipped"} & set(whole.split())
+
+
+def prompt_of(parts, frames, past, *, history):
+    """The words of the prompt that a plan with this past begins with."""
+    planner = EmuPlanner(*parts, replace(CONFIG, history=history))
+    decode, prompts = planner._generate, []
+
+    def watch(branches, grammar, sampler, decoding, prompt, **more):
+        prompts.append(planner.tokenizer.decode(prompt, skip_special_tokens=True))
+        return decode(branches, grammar, sampler, decoding, prompt, **more)
+
+    planner._generate = watch
+    # the model knows one plan, and not what follows another prompt
+    with contextlib.suppress(PlanError):
+        events_of(planner, frames, past, max_subgoals=1)
+    return prompts[0]
 
 
 def test_a_stop_ends_the_stream_between_tokens(planner, frames):

@@ -26,6 +26,11 @@ def learned(sample: Sample) -> str:
     return TEXT.decode(sample.ids[sample.weights > 0].tolist())
 
 
+def asked(sample: Sample) -> str:
+    """The prompt, as text."""
+    return TEXT.decode(sample.ids[sample.weights == 0].tolist())
+
+
 def pictures(sample: Sample) -> int:
     return int((sample.ids == V.boi).sum())
 
@@ -51,6 +56,19 @@ def test_an_opening_stops_where_its_picture_begins() -> None:
     assert np.array_equal(make_sample(EPISODE, 2, TEXT, opening=True).ids, make_sample(EPISODE, 2, TEXT).ids)
 
 
+def test_a_prompt_tells_the_subgoals_before_its_start() -> None:
+    told = make_sample(EPISODE, 1, TEXT, with_history=True)
+    silent = make_sample(EPISODE, 1, TEXT)
+    assert "stack a on b. done: pick a" in asked(told)
+    assert learned(told) == learned(silent)
+    first = make_sample(EPISODE, 0, TEXT, with_history=True)
+    assert np.array_equal(first.ids, make_sample(EPISODE, 0, TEXT).ids)
+    shares = SampleConfig(history_share=0.5, finished_share=0.0, unconditional_share=0.0)
+    drawn = islice(endless_samples(repeat(EPISODE), TEXT, shares), 400)
+    # half of the samples begin in the middle, half of those are told
+    assert 60 < sum("done: " in asked(sample) for sample in drawn) < 140
+
+
 def test_a_caption_says_what_its_own_picture_shows() -> None:
     sample = make_caption(EPISODE, 1, TEXT)
     assert learned(sample).startswith("a in the gripper, b on the table")
@@ -62,19 +80,13 @@ def test_shares_are_kept_and_long_episodes_are_asked_more_often() -> None:
     config = SampleConfig(opening_share=0.3, caption_share=0.2, seed=3)
     kinds = Counter()
     for sample in islice(endless_samples(repeat(EPISODE), TEXT, config), 2000):
-        asked = TEXT.decode(sample.ids[sample.weights == 0].tolist())
-        caption, opening = "what is where?" in asked, sample.ids[-1] == V.boi
+        caption, opening = "what is where?" in asked(sample), sample.ids[-1] == V.boi
         kinds["caption" if caption else "opening" if opening else "plan"] += 1
     # openings after the last step end as plans do
     assert abs(kinds["caption"] / 2000 - 0.2) < 0.04
     assert abs(kinds["opening"] / 2000 - 0.3 * 0.9) < 0.04
     long = CodedEpisode("x", ("pick a",) * 9, np.zeros((10, 2, 4), np.uint16), ("",) * 10)
-    drawn = Counter("x" in TEXT.decode(s.ids[:60].tolist()) for s in islice(_each(long), 8))
-    assert sum(drawn.values()) == 3
-
-
-def _each(episode: CodedEpisode):
-    return endless_samples(iter([episode]), TEXT, SampleConfig())
+    assert len(list(endless_samples(iter([long]), TEXT, SampleConfig()))) == 3
 
 
 @pytest.mark.parametrize("wrong", [{"opening_share": 1.2}, {"opening_share": 0.6, "caption_share": 0.6}])
