@@ -113,7 +113,12 @@ class _Trainer:
         self.optimisers = optimisers(model, config, fused=device.type == "cuda")
         self.step = 0
         on_gpu = device.type == "cuda"
-        self.loss = torch.compile(self.weighted_loss) if on_gpu else self.weighted_loss
+        self.judge = self.head_loss
+        if on_gpu:
+            # the layers share one compiled pass, so that the first step does not wait for all of them
+            for layer in model.model.layers:
+                layer.compile()
+            self.judge = torch.compile(self.head_loss)
         self.make_mask: Callable[..., Tensor | BlockMask]
         self.make_mask = torch.compile(block_mask) if on_gpu else dense_mask
 
@@ -151,8 +156,8 @@ class _Trainer:
             if time.monotonic() - saved_s > config.save_every_s:
                 self.save()
                 saved_s = time.monotonic()
-        log.write(self.step, self.validate(checks), force=True)
         self.save()
+        log.write(self.step, self.validate(checks), force=True)
         log.close()
 
     def forward(self, batch: PackedBatch, draw: int) -> tuple[Tensor, list[Tensor]]:
@@ -170,20 +175,15 @@ class _Trainer:
             self.generator.manual_seed((self.config.seed << 41) + draw)
             ids = self.noise(ids, documents, blocks, self.generator)
             mask = self.make_mask(documents, blocks, positions, horizons)
-        return self.loss(ids, targets, weights, positions, mask, blocks)
-
-    def weighted_loss(
-        self,
-        ids: Tensor,
-        targets: Tensor,
-        weights: Tensor,
-        positions: Tensor,
-        mask: Tensor | BlockMask,
-        blocks: Tensor,
-    ) -> tuple[Tensor, list[Tensor]]:
-        """Cross entropy over the weights' sum, and each group's mean; arrays [rows, context]."""
         with torch.autocast(self.device.type, torch.bfloat16):
             hidden = self.model.hidden(ids, positions=positions, mask=mask)
+        return self.judge(hidden, targets, weights, blocks)
+
+    def head_loss(
+        self, hidden: Tensor, targets: Tensor, weights: Tensor, blocks: Tensor
+    ) -> tuple[Tensor, list[Tensor]]:
+        """Cross entropy over the weights' sum, and each group's mean; hidden [rows, context, width]."""
+        with torch.autocast(self.device.type, torch.bfloat16):
             logits = self.model.head(hidden)
         each = F.cross_entropy(logits.flatten(0, 1), targets.flatten(), reduction="none")
         weights = weights.flatten()
