@@ -86,7 +86,7 @@ class PlanGoal:
         self._seed: int | None = None
         self._stamp_s = 0.0
         self._pictures: tuple[tuple[str, float], ...] = ()
-        # what the newest step was planned from; None also where steps are not watched
+        # what the newest step was planned from, until it is watched; None where steps are not
         self._planned_from: Observation | None = None
         self._feedback = Feedback(Phase.CONNECTING, self._epoch, 0, "", 0.0, 0, 0.0)
         self._result: Result | None = None
@@ -361,6 +361,7 @@ class PlanGoal:
         if not limits.progress_period_s or made.state is not StepState.ACTIVE:
             return
         watch = StepWatch(self._feed, made, self._planned_from, limits.observation_max_age_s)
+        self._planned_from = None  # pictures are large; the watch has what it needs
         while True:
             with self._changed:
                 if self._wait(index, (StepState.ACTIVE,), limits.progress_period_s):
