@@ -8,7 +8,7 @@ from typing import Any
 
 from diagnostic_msgs.msg import DiagnosticArray
 from emu_planner_msgs.action import PlanTask
-from emu_planner_msgs.msg import Keyframe, Plan, PlannerStatus, PlanProgress, Subgoal
+from emu_planner_msgs.msg import Keyframe, Plan, PlannerStatus, PlanProgress, StepProgress, Subgoal
 from emu_planner_msgs.srv import ReportOutcome, ReviewSubgoal
 from rcl_interfaces.msg import ParameterEvent
 from rclpy.qos import DurabilityPolicy, HistoryPolicy, QoSProfile, ReliabilityPolicy
@@ -21,7 +21,7 @@ from emu_planner.ros.params import CameraParams, PlannerParams
 
 # names below the planner node's own
 PLAN, ACTIVE, KEYFRAMES, OBSERVED = "plan", "active_subgoal", "keyframes", "observed"
-PROGRESS, STATUS = "progress", "status"
+PROGRESS, WATCHED, STATUS = "progress", "step_progress", "status"
 GOALS = f"plan_task/_action/send_goal{EVENT_SUFFIX}"
 RESULTS = f"plan_task/_action/get_result{EVENT_SUFFIX}"
 REVIEWS = f"review_subgoal{EVENT_SUFFIX}"
@@ -72,6 +72,7 @@ def planner_topics() -> tuple[Topic, ...]:
         (KEYFRAMES, Keyframe, ALL),
         (OBSERVED, Header, ALL),
         (PROGRESS, PlanProgress, NEWEST),
+        (WATCHED, StepProgress, ALL),
         (STATUS, PlannerStatus, LATCHED),
         (GOALS, goal, LATCHED),
         (RESULTS, result, LATCHED),

@@ -35,6 +35,7 @@ from emu_planner.goal.states import (
     Feedback,
     GoalLimits,
     GoalRequest,
+    Look,
     Phase,
     PlannedStep,
     PlanView,
@@ -407,6 +408,9 @@ class _Voice:
         self._board.show(plan)
         if offered.state is StepState.APPROVED:
             self._offers.put((self.goal, offered))
+
+    def step_watched(self, plan: PlanView, made: PlannedStep, look: Look) -> None:
+        """See Listener; this robot's limits ask for no looks."""
 
     def progressed(self, plan: PlanView, feedback: Feedback) -> None:  # noqa: ARG002 - Listener
         """See Listener."""

@@ -135,11 +135,19 @@ class CameraFeed:
 
     def take(self, cameras: tuple[str, ...]) -> Observation:
         """The newest picture of each of these cameras; PlanError STALE_OBSERVATION without one."""
-        taken = [self._boxes[name].newest() for name in cameras]
+        taken = _one_of([self._boxes[name].newest() for name in cameras])
         with self._lock:
-            self._sent += len(taken)
-        frames = tuple(one.frames[0] for one in taken)
-        return Observation(frames, sum(one.seq for one in taken))
+            self._sent += len(cameras)
+        return taken
+
+    def glance(self, cameras: tuple[str, ...]) -> Observation:
+        """The same for a look: what it shows was not sent, and counts as taken by nobody."""
+        return _one_of([self._boxes[name].glance() for name in cameras])
+
+
+def _one_of(cameras: list[Observation]) -> Observation:
+    """One observation of those of single cameras."""
+    return Observation(tuple(one.frames[0] for one in cameras), sum(one.seq for one in cameras))
 
 
 @dataclass(frozen=True)
@@ -156,8 +164,12 @@ class FreshFrames:
     stop: Stop
     # shortest wait that newest() grants, whatever its caller asks for, s
     patience_s: float = 0.0
+    # also keep the observation handed out last: of one alone, as pictures are large
+    keeps_last: bool = False
     # of the last observations handed out, by number: when each camera's picture was captured, s
     taken: dict[int, dict[str, float]] = field(default_factory=dict)
+    # that observation, by its number
+    last: dict[int, Observation] = field(default_factory=dict, repr=False)
 
     def newest(self, timeout_s: float = 0.0) -> Observation:
         """The newest observation of which every picture is fresh; waits for it.
@@ -167,7 +179,7 @@ class FreshFrames:
         """
         patience_s = max(timeout_s, self.patience_s)
         deadline = time.monotonic() + patience_s
-        while stale := [name for name in self.cameras if not self._is_fresh(name)]:
+        while stale := self.stale():
             if self.stop.requested or time.monotonic() >= deadline:
                 raise PlanError(
                     ErrorCode.STALE_OBSERVATION, self._complaint(stale, patience_s), retryable=True
@@ -177,7 +189,14 @@ class FreshFrames:
         self.taken[observation.seq] = {frame.camera: frame.stamp_s for frame in observation.frames}
         while len(self.taken) > _REMEMBERED:
             self.taken.pop(next(iter(self.taken)))
+        if self.keeps_last:
+            self.last.clear()
+            self.last[observation.seq] = observation
         return observation
+
+    def stale(self) -> list[str]:
+        """The cameras whose newest picture is not fresh."""
+        return [name for name in self.cameras if not self._is_fresh(name)]
 
     def _is_fresh(self, camera: str) -> bool:
         captured = self.feed.captured(camera)

@@ -28,10 +28,12 @@ from emu_planner.goal.states import (
     StepState,
     WrongStateError,
 )
+from emu_planner.goal.watch import StepWatch
 from emu_planner.plan import (
     ErrorCode,
     FinishReason,
     KeyframeProgress,
+    Observation,
     Outcome,
     PlanComplete,
     PlanError,
@@ -84,6 +86,8 @@ class PlanGoal:
         self._seed: int | None = None
         self._stamp_s = 0.0
         self._pictures: tuple[tuple[str, float], ...] = ()
+        # what the newest step was planned from, until it is watched; None where steps are not
+        self._planned_from: Observation | None = None
         self._feedback = Feedback(Phase.CONNECTING, self._epoch, 0, "", 0.0, 0, 0.0)
         self._result: Result | None = None
 
@@ -118,6 +122,8 @@ class PlanGoal:
             raise
         finally:
             timer.cancel()
+            # pictures are large, and the node keeps the goal
+            self._planned_from = None
 
     def end(
         self, ending: Ending, message: str = "", *, error: ErrorCode | None = None, finish: str = ""
@@ -220,7 +226,7 @@ class PlanGoal:
             if failures >= self._limits.max_failures:
                 self.end(
                     Ending.OUTCOME_FAILED,
-                    f"{failures} subgoals in a row failed or were never started; "
+                    f"{failures} subgoals in a row failed, drifted or were never started; "
                     f"the last: {self._steps[made[0]].step.subgoal}",
                 )
 
@@ -254,6 +260,7 @@ class PlanGoal:
                 after=self._after,
                 stop=self._stop,
                 patience_s=self._limits.observation_timeout_s,
+                keeps_last=self._limits.progress_period_s > 0,
             )
         self._tell(Phase.CONNECTING, max(self._steps, default=-1) + 1)
         for event in self._planner.plan(task, frames, tuple(self._history), stop=self._stop):
@@ -297,6 +304,7 @@ class PlanGoal:
     def _start(self, started: PlanStarted, frames: FreshFrames) -> None:
         with self._changed:
             self._pictures = tuple(frames.taken.get(started.observation_seq, {}).items())
+            self._planned_from = frames.last.get(started.observation_seq)
             self._stamp_s = started.observation_stamp_s
             if self._seed is None:
                 self._seed = started.seed
@@ -341,9 +349,35 @@ class PlanGoal:
             self._tell(Phase.WAITING_OUTCOME, index, self._steps[index].step.subgoal, 1.0)
             if not self._wait(index, (StepState.APPROVED,), validity_s):
                 self._withdraw()
+        self._watch_over(index)
+        with self._changed:
             self._wait(index, (StepState.ACTIVE,), None)
             self._offered = None
             return self._steps[index].state
+
+    def _watch_over(self, index: int) -> None:
+        """Look at the step now and then while it is carried out; take it back when it drifts."""
+        limits, made = self._limits, self._steps[index]
+        if not limits.progress_period_s or made.state is not StepState.ACTIVE:
+            return
+        watch = StepWatch(self._feed, made, self._planned_from, limits.observation_max_age_s)
+        self._planned_from = None  # pictures are large; the watch has what it needs
+        while True:
+            with self._changed:
+                if self._wait(index, (StepState.ACTIVE,), limits.progress_period_s):
+                    return
+            # without the lock: whoever reports or ends shall not wait for it
+            look = watch.look()
+            with self._changed:
+                if self.has_ended or self._steps[index].state is not StepState.ACTIVE:
+                    return
+                if look is None:
+                    continue
+                self._listener.step_watched(self.view(), self._steps[index], look)
+                if limits.replan_on_drift and look.drifting >= limits.drift_patience:
+                    self._after = self._feed.moment()
+                    self._withdraw(f"drifted: {look.drifting} looks in a row show what it does not foresee")
+                    return
 
     def _wait(self, index: int, states: tuple[StepState, ...], timeout_s: float | None) -> bool:
         """Wait until the goal ends or the step leaves these states; False: not in time."""
@@ -351,14 +385,17 @@ class PlanGoal:
             lambda: self.has_ended or self._steps[index].state not in states, timeout_s
         )
 
-    def _withdraw(self) -> None:
+    def _withdraw(self, detail: str = "") -> None:
         """Take back the step on offer: a later epoch, so that a latched sample is superseded."""
         if self._offered is None:
             return
         offered = self._steps[self._offered]
         if offered.state in (StepState.APPROVED, StepState.ACTIVE):
             self._epoch = self._next_epoch()
-            self._put(replace(offered, state=StepState.EXPIRED, epoch=self._epoch))
+            gone = replace(
+                offered, state=StepState.EXPIRED, epoch=self._epoch, detail=detail or offered.detail
+            )
+            self._put(gone)
             self._listener.step_offered(self.view(), self._steps[self._offered])
 
     def _taken_back(self, made: PlannedStep, hint: str) -> PlannedStep:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from enum import Enum
 from typing import Protocol
 
-from emu_planner.plan import ErrorCode, Step, Task
+from emu_planner.plan import ErrorCode, Step, Task, Verdict
 
 
 class Review(Enum):
@@ -78,6 +78,16 @@ class GoalLimits:
     max_failures: int
     # how long a lost link is waited for before a goal ends; 0: not at all
     reconnect_patience_s: float = 0.0
+    # time between two looks at a step that is carried out; 0: none
+    progress_period_s: float = 0.0
+    # so many drifting looks in a row are drift
+    drift_patience: int = 5
+    # whether a step that drifts is taken back and planned again; otherwise it is only told
+    replan_on_drift: bool = False
+
+    def __post_init__(self) -> None:
+        if self.replan_on_drift and not self.progress_period_s:
+            raise ValueError("replan_on_drift is true and progress_period 0: nothing would notice a drift")
 
 
 @dataclass(frozen=True)
@@ -120,6 +130,22 @@ class PlanView:
     finish: str = ""  # a plan.FinishReason's value, or "error"
     # the pictures that the newest of the planner's calls began from: camera and capture time, s
     pictures: tuple[tuple[str, float], ...] = ()
+
+
+@dataclass(frozen=True)
+class Look:
+    """What the newest pictures say about the step that is being carried out."""
+
+    verdict: Verdict
+    # as plan.Progress has them; NaN: nothing was compared
+    score: float
+    strange: float
+    # drifting verdicts in a row, this one included
+    drifting: int
+    # capture time of the oldest picture, camera's clock; 0: nothing was compared
+    stamp_s: float
+    # why nothing was compared; empty: it was
+    reason: str = ""
 
 
 @dataclass(frozen=True)
@@ -169,6 +195,9 @@ class Listener(Protocol):
 
     def step_offered(self, plan: PlanView, offered: PlannedStep) -> None:
         """The step that an executor may carry out has this state now; only APPROVED may start."""
+
+    def step_watched(self, plan: PlanView, made: PlannedStep, look: Look) -> None:
+        """The cameras were looked at while the step is carried out; only a hint."""
 
     def progressed(self, plan: PlanView, feedback: Feedback) -> None:
         """The work moved on."""

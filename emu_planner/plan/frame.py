@@ -144,7 +144,11 @@ class Mailbox:
         """The newest picture of every camera, as one observation."""
         return self.newer_than(-1, timeout_s)
 
-    def newer_than(self, seq: int, timeout_s: float) -> Observation:
+    def glance(self) -> Observation:
+        """The newest observation at once; its pictures still count as taken by nobody."""
+        return self.newer_than(-1, 0.0, take=False)
+
+    def newer_than(self, seq: int, timeout_s: float, *, take: bool = True) -> Observation:
         """Like newest, but waits until the observation's seq is above the one given."""
         with self._changed:
             if not self._changed.wait_for(lambda: self._whole() and self._seq > seq, timeout_s):
@@ -155,7 +159,8 @@ class Mailbox:
                     "check that the cameras publish and that their topics are mapped",
                     retryable=True,
                 )
-            self._untaken.clear()
+            if take:
+                self._untaken.clear()
             return Observation(tuple(self._slots[name] for name in self.cameras), self._seq)
 
     def stamps_s(self) -> Mapping[str, float]:

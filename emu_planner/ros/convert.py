@@ -10,7 +10,7 @@ import numpy as np
 from builtin_interfaces.msg import Duration, Time
 from emu_planner_msgs.action import PlanTask
 from emu_planner_msgs.msg import Keyframe as KeyframeMsg
-from emu_planner_msgs.msg import Plan, PlanProgress, Subgoal
+from emu_planner_msgs.msg import Plan, PlanProgress, StepProgress, Subgoal
 from emu_planner_msgs.srv import ReportOutcome, ReviewSubgoal
 from numpy.typing import NDArray
 from sensor_msgs.msg import CameraInfo, CompressedImage, Image
@@ -21,6 +21,7 @@ from emu_planner.goal.states import (
     Ending,
     Feedback,
     GoalRequest,
+    Look,
     Phase,
     PlannedStep,
     PlanView,
@@ -38,6 +39,7 @@ from emu_planner.plan import (
     Report,
     Step,
     Task,
+    Verdict,
 )
 from emu_planner.ros.params import PlannerParams
 
@@ -74,6 +76,7 @@ OUTCOMES = {
 }
 PHASES = {phase: getattr(PlanProgress, f"PHASE_{phase.name}") for phase in Phase}
 STEP_STATES = {state: getattr(Subgoal, f"STATE_{state.name}") for state in StepState}
+VERDICTS = {verdict: getattr(StepProgress, f"VERDICT_{verdict.name}") for verdict in Verdict}
 PLAN_STATES = {
     None: Plan.STATE_GENERATING,
     Ending.COMPLETE: Plan.STATE_COMPLETE,
@@ -328,6 +331,22 @@ def progress_to_feedback(message: PlanProgress) -> PlanTask.Feedback:
     """The action's twin of the topic's message."""
     names = PlanTask.Feedback.get_fields_and_field_types()
     return PlanTask.Feedback(**{name: getattr(message, name) for name in names})
+
+
+def look_to_msg(plan: PlanView, made: PlannedStep, look: Look) -> StepProgress:
+    """What the cameras say about the step that is carried out."""
+    message = StepProgress(
+        plan_id=id_to_msg(plan.request.plan_id),
+        epoch=made.epoch,
+        index=made.step.index,
+        verdict=VERDICTS[look.verdict],
+        score=look.score,
+        strange=look.strange,
+        drifting_looks=look.drifting,
+        reason=look.reason,
+    )
+    message.header.stamp = s_to_time(look.stamp_s)
+    return message
 
 
 def result_to_msg(result: Result, frame_ids: Mapping[str, str]) -> PlanTask.Result:

@@ -1,4 +1,4 @@
-"""The node on /diagnostics (REP 107): its link, its hold, and each of its cameras.
+"""The node on /diagnostics (REP 107): its link, its hold, the step in work, and each of its cameras.
 
 Pure functions of what the node knows. A tool such as rqt_robot_monitor shows them.
 """
@@ -10,6 +10,8 @@ from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus, KeyValue
 from emu_planner_msgs.msg import PlannerStatus
 
 from emu_planner.goal.feed import CameraState
+from emu_planner.goal.states import Look
+from emu_planner.plan import Verdict
 
 _LINKS = {
     PlannerStatus.LINK_DISCONNECTED: (DiagnosticStatus.WARN, "not connected, or not asked yet"),
@@ -21,14 +23,22 @@ _LINKS = {
 
 
 def diagnose(
-    node: str, server: str, status: PlannerStatus, cameras: Sequence[CameraState], max_age_s: float
+    node: str,
+    server: str,
+    status: PlannerStatus,
+    cameras: Sequence[CameraState],
+    max_age_s: float,
+    watched: Look | None = None,
 ) -> DiagnosticArray:
-    """One status for the link, one for the hold, one a camera; the caller stamps it.
+    """One status each for the link, the hold, the step that is carried out, and one a camera.
+
+    The caller stamps it.
 
     Args:
         node: its full name.
         server: the service's address, the hardware_id of the link.
         max_age_s: a camera silent for longer is not planned from.
+        watched: the last look at the step that is carried out; None: none is watched.
     """
     level, words = _LINKS[status.link]
     link = _status(
@@ -50,7 +60,22 @@ def diagnose(
         status.hold_reason if status.hold else "none",
         {},
     )
-    return DiagnosticArray(status=[link, hold, *(_camera(node, camera, max_age_s) for camera in cameras)])
+    own = [link, hold, _step(node, watched)]
+    return DiagnosticArray(status=[*own, *(_camera(node, camera, max_age_s) for camera in cameras)])
+
+
+def _step(node: str, look: Look | None) -> DiagnosticStatus:
+    if look is None:
+        return _status(f"{node}: step", node, DiagnosticStatus.OK, "none is watched", {})
+    words = f"{look.verdict.value}: {look.reason}" if look.reason else look.verdict.value
+    values = {
+        "score": f"{look.score:.3f}",
+        "share of strange pixels": f"{look.strange:.4f}",
+        "drifting looks in a row": look.drifting,
+    }
+    # a hint is no error
+    level = DiagnosticStatus.WARN if look.verdict is Verdict.DRIFTING else DiagnosticStatus.OK
+    return _status(f"{node}: step", node, level, words, values)
 
 
 def _camera(node: str, camera: CameraState, max_age_s: float) -> DiagnosticStatus:

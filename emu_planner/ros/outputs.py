@@ -9,7 +9,7 @@ from typing import Any
 
 from diagnostic_msgs.msg import DiagnosticArray
 from emu_planner_msgs.action import PlanTask
-from emu_planner_msgs.msg import Keyframe, Plan, PlannerStatus, PlanProgress, Subgoal
+from emu_planner_msgs.msg import Keyframe, Plan, PlannerStatus, PlanProgress, StepProgress, Subgoal
 from rclpy.action.server import ServerGoalHandle
 from rclpy.duration import Duration
 from rclpy.node import Node
@@ -18,7 +18,7 @@ from sensor_msgs.msg import CameraInfo, CompressedImage
 from service_msgs.msg import ServiceEventInfo
 from std_msgs.msg import Header
 
-from emu_planner.goal.states import Feedback, PlannedStep, PlanView
+from emu_planner.goal.states import Feedback, Look, PlannedStep, PlanView
 from emu_planner.ros import convert
 
 # newest only: a deeper queue hands a slow callback old pictures for ever
@@ -64,6 +64,7 @@ class Outputs:
         self._info = self._publish(CameraInfo, "~/keyframe/camera_info", LATCHED)
         self._keyframes = self._publish(Keyframe, "~/keyframes", ALL)
         self._progress = self._publish(PlanProgress, "~/progress", NEWEST)
+        self._watched = self._publish(StepProgress, "~/step_progress", ALL)
         self._observed = self._publish(Header, "~/observed", ALL)
         self._status = self._publish(PlannerStatus, "~/status", LATCHED)
         self._goals = self._publish(_SEND_GOAL.Event, f"~/plan_task/_action/send_goal{EVENT_SUFFIX}", LATCHED)
@@ -107,6 +108,10 @@ class Outputs:
         message.header.stamp = self._node.get_clock().now().to_msg()
         self._send(self._progress, message)
         return message
+
+    def watched(self, plan: PlanView, made: PlannedStep, look: Look) -> None:
+        """How the step that is carried out looks to the cameras."""
+        self._send(self._watched, convert.look_to_msg(plan, made, look))
 
     def status(self, message: PlannerStatus) -> None:
         """The node's own state."""

@@ -118,6 +118,17 @@ class PlannerParams:
     max_failures: int = _param(
         3, "A closed-loop goal ends after so many failed or expired subgoals in a row", 1, 1000
     )
+    progress_period: float = _param(
+        1.0,
+        "Time between two looks at a step that is carried out, against its keyframe, s; 0: none",
+        0.0,
+        3600.0,
+    )
+    drift_patience: int = _param(5, "So many looks in a row that find a step drifting are drift", 1, 1000)
+    replan_on_drift: bool = _param(
+        default=False,
+        description="Take back a subgoal that drifts, which stops its executor, and plan again",
+    )
     keyframes: bool = _param(default=True, description="Ask for an imagined picture with each subgoal")
 
     def __post_init__(self) -> None:
@@ -126,6 +137,8 @@ class PlannerParams:
             raise ValueError(f"frame_encoding is {self.frame_encoding!r}; expected one of {ENCODINGS}")
         if not self.server:
             raise ValueError('server is empty; give "host:port" or "unix:///path"')
+        if self.replan_on_drift and not self.progress_period:
+            raise ValueError("replan_on_drift is true and progress_period 0; give a period above 0")
 
 
 def declare_params(node: Node) -> PlannerParams:

@@ -299,6 +299,7 @@ class PlannerNode(LifecycleNode):
                 status,
                 self._feed.states() if self._active else [],
                 self._params.observation_max_age,
+                self._board.watched,
             )
         )
 
@@ -348,6 +349,9 @@ def _limits(params: PlannerParams) -> GoalLimits:
         review_timeout_s=params.review_timeout,
         max_failures=params.max_failures,
         reconnect_patience_s=params.reconnect_patience,
+        progress_period_s=params.progress_period,
+        drift_patience=params.drift_patience,
+        replan_on_drift=params.replan_on_drift,
     )
 
 

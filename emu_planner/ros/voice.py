@@ -12,7 +12,7 @@ from rclpy.action.server import ServerGoalHandle
 from rclpy.task import Future
 
 from emu_planner.goal.feed import CameraFeed
-from emu_planner.goal.states import Ending, Feedback, Phase, PlannedStep, PlanView, Result
+from emu_planner.goal.states import Ending, Feedback, Look, Phase, PlannedStep, PlanView, Result, StepState
 from emu_planner.plan import ErrorCode
 from emu_planner.ros import convert
 from emu_planner.ros.outputs import Outputs
@@ -38,6 +38,8 @@ class StatusBoard:
         self._lock = threading.Lock()
         self._status = PlannerStatus()
         self._outputs: Outputs | None = None
+        # the last look at the step that is carried out; None: none is, or it is not watched
+        self.watched: Look | None = None
 
     def show_on(self, outputs: Outputs) -> None:
         """Publish there from now on."""
@@ -124,7 +126,14 @@ class GoalVoice:
 
     def step_offered(self, plan: PlanView, offered: PlannedStep) -> None:
         """The executor's topic."""
+        if offered.state is not StepState.ACTIVE:
+            self._board.watched = None
         self._outputs.active(plan, offered)
+
+    def step_watched(self, plan: PlanView, made: PlannedStep, look: Look) -> None:
+        """Its topic, and the node's diagnostics."""
+        self._board.watched = look
+        self._outputs.watched(plan, made, look)
 
     def progressed(self, plan: PlanView, feedback: Feedback) -> None:
         """The progress topic and its twin, the action's feedback."""
@@ -145,5 +154,6 @@ class GoalVoice:
             self._board.note_link(_LINK_OF_ERROR[result.error])
         elif result.ending is Ending.COMPLETE:
             self._board.note_link(PlannerStatus.LINK_READY)
+        self._board.watched = None
         self._done.set_result(result)
         self._wake()

@@ -75,7 +75,7 @@ def fit(found: Sequence[Sample]) -> ProgressLimits:
         )
         return round(total, 9), sum(abs(float(np.log(a / b))) for a, b in pairs)
 
-    grid = product(np.arange(0.3, 0.95, 0.05), np.geomspace(0.0002, 0.01, 12), np.geomspace(0.005, 0.1, 12))
+    grid = product(np.arange(0.3, 0.95, 0.05), np.geomspace(0.0005, 0.02, 12), np.geomspace(0.005, 0.1, 12))
     choices = [
         ProgressLimits(reached_score=float(r), drifting_share=float(d), covered_share=float(c))
         for r, d, c in grid
@@ -106,13 +106,16 @@ def _of_scene(world: World, family: str, seed: int) -> Iterable[Sample]:
     if others and world.execute(others[int(rng.integers(len(others)))]).ok:
         live["wrong object"] = world.picture()
     world.restore(before)
-    live |= _disturbed(world, rng)
+    if displaced(world, rng):
+        live["disturbance"] = world.picture()
     world.restore(before)
     live["arm in view"] = _half_way(world, skill, round(took * rng.uniform(0.25, 0.75)))
     world.restore(before)
     world.forget(before)
     for case, picture in live.items():
-        yield Sample(family, case, compare(_seen(picture, rng), _seen(start, rng), keyframe))
+        yield Sample(
+            family, case, compare(seen_by_camera(picture, rng), seen_by_camera(start, rng), keyframe)
+        )
 
 
 def _nudged(world: World, skill: Skill, rng: np.random.Generator) -> NDArray[np.uint8]:
@@ -122,13 +125,13 @@ def _nudged(world: World, skill: Skill, rng: np.random.Generator) -> NDArray[np.
     return world.picture()
 
 
-def _disturbed(world: World, rng: np.random.Generator) -> dict[str, NDArray[np.uint8]]:
+def displaced(world: World, rng: np.random.Generator) -> bool:
+    """Move something free by 6 to 12 cm, as a hand would; False: there is nothing."""
     now = world.state()
     free = [i.name for i in world.scene.items if now.top(i.name) == i.name and now.held != i.name]
-    if not free:
-        return {}
-    _shift(world, free[int(rng.integers(len(free)))], rng.uniform(*_DISPLACED_M), rng)
-    return {"disturbance": world.picture()}
+    if free:
+        _shift(world, free[int(rng.integers(len(free)))], rng.uniform(*_DISPLACED_M), rng)
+    return bool(free)
 
 
 def _shift(world: World, name: str, distance_m: float, rng: np.random.Generator) -> None:
@@ -159,7 +162,7 @@ def _half_way(world: World, skill: Skill, steps: int) -> NDArray[np.uint8]:
     return world.picture()
 
 
-def _seen(picture: NDArray[np.uint8], rng: np.random.Generator) -> NDArray[np.uint8]:
+def seen_by_camera(picture: NDArray[np.uint8], rng: np.random.Generator) -> NDArray[np.uint8]:
     """As a camera with noise and its own exposure sees it."""
     noisy = picture * rng.normal(1.0, _GAIN) + rng.normal(0.0, _NOISE, picture.shape)
     return np.clip(np.rint(noisy), 0, 255).astype(np.uint8)

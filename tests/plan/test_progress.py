@@ -35,6 +35,16 @@ def test_a_block_elsewhere_drifts():
     assert verdict(table((60, 60), (30, 80))) is Verdict.DRIFTING, "reached, but something else came"
 
 
+def test_a_keyframe_that_is_not_exact_is_no_drift():
+    imagined = table((60, 62))  # 2 pixels beside where the block really lies, and paler
+    imagined[60:68, 62:70] = (170, 50, 50)
+    inexact = compare(KEYFRAME, START, imagined)
+    assert inexact.verdict(LIMITS) is Verdict.REACHED
+    by_pixel = compare(KEYFRAME, START, imagined, soften_px=1, margin_px=0)
+    assert inexact.strange == 0.0 < by_pixel.strange
+    assert compare(table((60, 60), (30, 80)), START, imagined).verdict(LIMITS) is Verdict.DRIFTING
+
+
 def test_a_covered_view_tells_nothing():
     covered = KEYFRAME.copy()
     covered[:, 30:55] = 0
@@ -54,5 +64,7 @@ def test_a_step_that_changes_nothing_is_reached():
 def test_sizes_and_limits_that_do_not_fit_are_refused():
     with pytest.raises(ValueError, match="sizes differ"):
         compare(START[:10], START, KEYFRAME)
+    with pytest.raises(ValueError, match="soften_px is 4"):
+        compare(START, START, KEYFRAME, soften_px=4)
     with pytest.raises(ValueError, match="covered_share"):
         replace(LIMITS, drifting_share=LIMITS.covered_share)

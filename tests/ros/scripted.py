@@ -4,7 +4,8 @@
     python -m tests.ros.scripted node [ROS args]  the real node around it, without a service
 
 Words of the instruction: "slowly" sleeps before each token, "badly" fails at the second step,
-"twice" stops when two steps succeeded, "look" answers with the number painted into the picture.
+"twice" stops when two steps succeeded, "look" answers with the number painted into the picture,
+"foresee" imagines that picture with a block in its corner.
 """
 
 import sys
@@ -12,12 +13,14 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import NDArray
 
 from emu_planner.plan import (
     Event,
     FinishReason,
     Frame,
     FrameSource,
+    Keyframe,
     Outcome,
     PlanComplete,
     PlanStarted,
@@ -53,6 +56,13 @@ class ScriptedPlanner:
             numbers = [number_of(frame) for frame in observation.frames]
             yield StepComplete(Step(len(history), " ".join(map(str, numbers))))
             yield PlanComplete(FinishReason.LENGTH)
+        elif "foresee" in words:
+            observation = frames.newest(5.0)
+            yield PlanStarted(observation.seq, 0, observation.stamp_s)
+            (frame,) = observation.frames
+            keyframe = Keyframe(with_block(frame.rgb, 8, 8), (frame.camera,))
+            yield StepComplete(Step(len(history), f"put a block on {frame.stamp_s:.6f}", keyframe))
+            yield PlanComplete(FinishReason.LENGTH)
         else:
             fake = FakePlanner(
                 token_delay_s=0.1 if "slowly" in words else 0.0,
@@ -67,6 +77,13 @@ def numbered(number: int, camera: str, stamp_s: float) -> Frame:
     rgb = np.empty((12, 16, 3), np.uint8)
     rgb[:] = list(number.to_bytes(3, "big"))
     return Frame(rgb, camera, stamp_s)
+
+
+def with_block(rgb: NDArray[np.uint8], row: int, column: int) -> NDArray[np.uint8]:
+    """The picture [H, W, 3] with a red block of 10x10 px there."""
+    picture = rgb.copy()
+    picture[row : row + 10, column : column + 10] = (200, 20, 20)
+    return picture
 
 
 def number_of(frame: Frame) -> int:

@@ -9,13 +9,24 @@ import pytest
 
 pytest.importorskip("emu_planner_msgs")
 
+from diagnostic_msgs.msg import DiagnosticStatus
 from emu_planner_msgs.action import PlanTask
-from emu_planner_msgs.msg import Subgoal
+from emu_planner_msgs.msg import PlannerStatus, StepProgress, Subgoal
 from sensor_msgs.msg import CameraInfo, CompressedImage, Image
 
-from emu_planner.goal.states import Ending, GoalRequest, PlannedStep, PlanView, Result, Review, StepState
-from emu_planner.plan import ErrorCode, Keyframe, PlanError, Step, Task
+from emu_planner.goal.states import (
+    Ending,
+    GoalRequest,
+    Look,
+    PlannedStep,
+    PlanView,
+    Result,
+    Review,
+    StepState,
+)
+from emu_planner.plan import ErrorCode, Keyframe, PlanError, Step, Task, Verdict
 from emu_planner.ros import convert
+from emu_planner.ros.diagnostics import diagnose
 from emu_planner.ros.params import CameraParams, PlannerParams
 
 pytestmark = pytest.mark.ros
@@ -201,3 +212,32 @@ def test_feedback_is_the_topics_twin():
     feedback = PlanTask.Feedback.get_fields_and_field_types()
     topic = convert.PlanProgress.get_fields_and_field_types()
     assert {name: topic[name] for name in feedback} == feedback
+
+
+def test_a_look_names_its_step_and_what_it_saw():
+    request = GoalRequest(bytes(range(16)), Task("do it"), Review.NONE, True, 9.0, ("front",))
+    made = PlannedStep(Step(2, "push"), 7, StepState.ACTIVE, 1.5, 2.5)
+    view = PlanView(request, 7, (made,), None, 1.5)
+    message = convert.look_to_msg(view, made, Look(Verdict.DRIFTING, 0.25, 0.5, 3, 12.5))
+    assert convert.id_of(message.plan_id) == request.plan_id
+    assert (message.epoch, message.index, message.verdict) == (7, 2, StepProgress.VERDICT_DRIFTING)
+    assert (message.score, message.strange, message.drifting_looks) == (0.25, 0.5, 3)
+    assert convert.time_to_s(message.header.stamp) == 12.5
+    blind = convert.look_to_msg(view, made, Look(Verdict.UNKNOWN, math.nan, math.nan, 0, 0.0, "no picture"))
+    assert (blind.verdict, blind.reason) == (StepProgress.VERDICT_UNKNOWN, "no picture")
+    assert math.isnan(blind.score)
+
+
+@pytest.mark.parametrize(
+    ("look", "level", "words"),
+    [
+        (None, DiagnosticStatus.OK, "none is watched"),
+        (Look(Verdict.REACHED, 0.9, 0.0, 0, 1.0), DiagnosticStatus.OK, "reached"),
+        (Look(Verdict.DRIFTING, 0.1, 0.02, 4, 1.0), DiagnosticStatus.WARN, "drifting"),
+        (Look(Verdict.UNKNOWN, math.nan, math.nan, 0, 0.0, "why"), DiagnosticStatus.OK, "unknown: why"),
+    ],
+)
+def test_diagnostics_tell_the_last_look(look: Look | None, level: bytes, words: str):
+    array = diagnose("planner", "host:1", PlannerStatus(), [], 1.0, look)
+    (step,) = [status for status in array.status if status.name == "planner: step"]
+    assert (step.level, step.message) == (level, words)

@@ -79,6 +79,7 @@ def test_every_parameter_is_described_and_read_only(context: Context):
         ({"server": ""}, "server is empty"),
         ({"frame_encoding": "gif"}, "gif"),
         ({"cameras__front__transport": "theora"}, "theora"),
+        ({"replan_on_drift": True, "progress_period": 0.0}, "progress_period 0"),
     ],
 )
 def test_values_that_do_not_fit(context: Context, values: dict, words: str):
@@ -96,6 +97,8 @@ def test_values_that_do_not_fit(context: Context, values: dict, words: str):
         {"connect_timeout": "soon"},
         {"max_failures": 0},
         {"jpeg_quality": 101},
+        {"progress_period": -1.0},
+        {"drift_patience": 0},
     ],
 )
 def test_values_out_of_range_or_of_another_type(context: Context, values: dict):

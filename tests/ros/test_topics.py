@@ -156,6 +156,7 @@ def test_diagnostics_name_the_link_the_hold_and_each_camera(rig: Rig):
     wanted = {
         "planner: link": DiagnosticStatus.OK,
         "planner: hold": DiagnosticStatus.OK,
+        "planner: step": DiagnosticStatus.OK,
         "planner: camera cam": DiagnosticStatus.OK,
         "planner: camera lens": DiagnosticStatus.ERROR,
     }
