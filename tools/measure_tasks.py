@@ -189,7 +189,7 @@ def measure(parts: LoadedParts, plan: Plan, seed: int) -> Run:
     device = parts.model.lm_head.weight.device
     ids, on_gpu = parts.tokenizer.vocabulary, device.type == "cuda"
     timed = Timed(ids, plan)
-    generator = Generator(*parts, decode=timed.decode)
+    generator = Generator(*parts, decode=timed.decode, graphs=False)
     if on_gpu:
         torch.cuda.synchronize(device)
         torch.cuda.reset_peak_memory_stats(device)
