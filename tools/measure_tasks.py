@@ -24,7 +24,7 @@ import sys
 import tempfile
 import time
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -139,7 +139,7 @@ class Timed:
 
     def decode(
         self, branches: Any, grammar: Grammar, sampler: Any, decoding: Any, prompt: Sequence[int], **rest: Any
-    ) -> Iterator[Token]:
+    ) -> raster.Tokens:
         """As raster.generate, which does it."""
         plan = self._plan
         self.guided, self.grammar_size = branches.guided, grammar.size

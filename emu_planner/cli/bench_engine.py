@@ -15,6 +15,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--config", default="nano", help="full, nano or HIDDENxLAYERS (default: %(default)s)")
     parser.add_argument("--decoder", choices=DECODERS, default="raster", help="default: %(default)s")
     parser.add_argument(
+        "--against", choices=DECODERS, help="another decoder, for the time of a token in the same run"
+    )
+    parser.add_argument(
         "--sessions", type=counts, default="1", help="numbers, comma-separated (default: %(default)s)"
     )
     parser.add_argument(
