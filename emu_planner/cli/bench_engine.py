@@ -31,6 +31,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--no-transformers", action="store_true", help="no plain loop to compare with, if installed"
     )
     parser.add_argument("--attention", choices=("split", "model"), default="split", help="%(default)s")
+    parser.add_argument(
+        "--no-fused", action="store_true", help="raster's steps made of the model's own layers"
+    )
     parser.add_argument("--profile", action="store_true", help="where a token's time goes, by kernel")
     parser.add_argument("--json", type=Path, help="write the figures there")
 

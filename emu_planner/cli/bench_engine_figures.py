@@ -26,6 +26,7 @@ from emu_planner.engine import jacobi, raster
 from emu_planner.engine.branches import Branches
 from emu_planner.engine.grammar import Grammar
 from emu_planner.engine.graphs import DeviceDecoder, best_attention
+from emu_planner.engine.kept import DeviceConfig
 from emu_planner.engine.raster import Decoding, Token
 from emu_planner.engine.sampler import Sampler, Sampling
 from emu_planner.engine.scheduler import Scheduler, SchedulerConfig
@@ -199,7 +200,7 @@ def _decoder(args: argparse.Namespace, bench: _Bench) -> tuple[Callable[..., Bra
     """What makes branches, and what generates."""
     if args.decoder == "raster":
         attend = best_attention(bench.model) if args.attention == "split" else None
-        made = DeviceDecoder(bench.model, attend=attend)
+        made = DeviceDecoder(bench.model, DeviceConfig(fused=False if args.no_fused else None), attend=attend)
         return made.branches, made.generate
     generate = jacobi.generate if args.decoder == "jacobi" else raster.generate
     return (lambda **more: Branches(bench.model, **more)), generate

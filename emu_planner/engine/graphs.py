@@ -27,11 +27,12 @@ from torch import Tensor
 
 from emu_planner.engine import raster
 from emu_planner.engine.branches import Branches
+from emu_planner.engine.fused import FusedTransformer, can_fuse
 from emu_planner.engine.grammar import Grammar, Phase, forced_after_codes
 from emu_planner.engine.kept import DeviceConfig, KeptMemory, Steps
 from emu_planner.engine.raster import Decoding, Tokens
 from emu_planner.engine.sampler import Sampler
-from emu_planner.engine.step import Attend, StepConfig
+from emu_planner.engine.step import Attend, Model, StepConfig
 from emu_planner.model.transformer import Transformer
 
 _log = logging.getLogger(__name__)
@@ -58,6 +59,7 @@ class DeviceDecoder:
     ) -> None:
         self._model, self._config, self._attend = model, config or DeviceConfig(), attend
         self._decode = decode
+        self._few = _for_few_tokens(model, self._config)
         self._lock = threading.Lock()
         self._memory: KeptMemory | None = None
         self._lent: weakref.ref[_LentBranches] | None = None
@@ -122,7 +124,7 @@ class DeviceDecoder:
             # The other one goes first: there may be no room for both. The new one holds what is asked for
             # and no more, so none ever needs more than the plain decoder.
             self._memory = None
-            self._memory = KeptMemory(self._model, self._config, self._attend, rows, capacity)
+            self._memory = KeptMemory(self._few, self._config, self._attend, rows, capacity)
         return self._memory
 
 
@@ -252,6 +254,18 @@ class _ImageStep:
             codes.append(registers.token.clone())
             self._asked += 1
         return _Chunk(codes) if codes else None
+
+
+def _for_few_tokens(model: Transformer, config: DeviceConfig) -> Model:
+    """What makes passes over few tokens."""
+    wanted = model.lm_head.weight.is_cuda if config.fused is None else config.fused
+    if not wanted or not can_fuse(model):
+        return model
+    try:
+        return FusedTransformer(model)
+    except torch.OutOfMemoryError:  # some weights are moved, and no worse for it
+        _log.warning("no room to move the model's weights together: decoding is slower")
+        return model
 
 
 def best_attention(model: Transformer) -> Attend | None:

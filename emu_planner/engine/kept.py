@@ -14,8 +14,7 @@ from emu_planner.engine.branches import SLOTS
 from emu_planner.engine.cache import StaticCache
 from emu_planner.engine.grammar import Grammar
 from emu_planner.engine.recordings import Recordings
-from emu_planner.engine.step import Attend, PassRegisters, Registers, StepConfig, read_token, step
-from emu_planner.model.transformer import Transformer
+from emu_planner.engine.step import Attend, Model, PassRegisters, Registers, StepConfig, read_token, step
 
 # capacities are multiples of it
 _GRAIN = 1024
@@ -31,6 +30,8 @@ class DeviceConfig:
     bucket: int = 512
     # recordings that are kept, the most recently used ones
     recordings: int = 16
+    # whether passes are made of fewer, larger pieces (fused.py), where that is possible; None: on a GPU
+    fused: bool | None = None
 
     def __post_init__(self) -> None:
         if min(self.chunk, self.bucket, self.recordings) < 1:
@@ -49,7 +50,7 @@ class KeptMemory:
     """
 
     def __init__(
-        self, model: Transformer, config: DeviceConfig, attend: Attend | None, rows: int, capacity: int
+        self, model: Model, config: DeviceConfig, attend: Attend | None, rows: int, capacity: int
     ) -> None:
         weight = model.model.embed_tokens.weight
         capacity = -(-capacity // _GRAIN) * _GRAIN
@@ -94,7 +95,7 @@ class KeptMemory:
 class Workshop:
     """What passes and steps on one memory share. It knows neither them nor the memory: no cycle keeps it."""
 
-    model: Transformer
+    model: Model
     attend: Attend | None
     recordings: Recordings
     # slots of a row, and the number that attention looks at a multiple of

@@ -16,10 +16,14 @@ import torch
 from torch import Tensor
 
 from emu_planner.engine.cache import StaticCache
+from emu_planner.engine.fused import FusedTransformer
 from emu_planner.engine.grammar import Choice
 from emu_planner.engine.raster import Decoding
 from emu_planner.engine.sampler import choose, guide
 from emu_planner.model.transformer import Transformer
+
+# What makes passes: the model, or the same in fewer pieces.
+Model = Transformer | FusedTransformer
 
 # Attention [R, H, S, D] of q [R, H, S, D] to keys and values [R, K, C, D], of which the query token i
 # of row r sees those up to positions[r, i]; positions are [R, S].
@@ -70,7 +74,7 @@ class PassRegisters:
         cache: keys and values of R rows.
     """
 
-    def __init__(self, model: Transformer, cache: StaticCache) -> None:
+    def __init__(self, model: Model, cache: StaticCache) -> None:
         weight, rows = model.model.embed_tokens.weight, len(cache.lengths)
         self.cache = cache
         # the token, and the tokens in each row before it: [1 + R], for one transfer
@@ -108,7 +112,7 @@ class _AttendingWindow(_Window):
 
 
 @torch.inference_mode()
-def step(model: Transformer, registers: Registers, config: StepConfig, attend: Attend | None = None) -> None:
+def step(model: Model, registers: Registers, config: StepConfig, attend: Attend | None = None) -> None:
     """Read the last code in every row; put the next one in its place.
 
     Args:
@@ -134,9 +138,7 @@ def step(model: Transformer, registers: Registers, config: StepConfig, attend: A
 
 
 @torch.inference_mode()
-def read_token(
-    model: Transformer, registers: PassRegisters, shown: int, attend: Attend | None = None
-) -> None:
+def read_token(model: Model, registers: PassRegisters, shown: int, attend: Attend | None = None) -> None:
     """Read one token in every row; put the hidden state after it in its place.
 
     Args:
@@ -150,7 +152,7 @@ def read_token(
 
 
 def _hidden(
-    model: Transformer, cache: StaticCache, ids: Tensor, positions: Tensor, shown: int, attend: Attend | None
+    model: Model, cache: StaticCache, ids: Tensor, positions: Tensor, shown: int, attend: Attend | None
 ) -> Tensor:
     if attend is not None:
         window = _AttendingWindow(cache, positions, shown, attend)

@@ -169,14 +169,15 @@ def test_generations_of_all_kinds_are_the_plain_ones(on_gpu):
     assert {(2, 4), (3, 2), (2, 5), (2, 2)} <= set(pictures)
 
 
+@pytest.mark.parametrize("fused", [False, True], ids=["layers", "fused"])
 @pytest.mark.parametrize("split", [False, True], ids=["model-attention", "split-attention"])
-def test_answer_after_answer_has_the_plain_decoders_tokens(split):
+def test_answer_after_answer_has_the_plain_decoders_tokens(split, fused):
     """Texts, images, with and without guidance, full contexts; slots shown grow with the answer."""
     model, rng = random_model().cuda(), random.Random(1)
     attend = best_attention(model) if split else None
     if split and attend is None:
         pytest.skip("no split attention here")
-    decoder = DeviceDecoder(model, DeviceConfig(bucket=32), attend=attend)
+    decoder = DeviceDecoder(model, DeviceConfig(bucket=32, fused=fused), attend=attend)
 
     def said(ask, decode, branches):
         grammar, _, decoding, prompt = ask.arguments()

@@ -78,11 +78,12 @@ def masked(q, keys, values, positions):
     return attend(q, keys, values, seen)
 
 
+@pytest.mark.parametrize("fused", [False, True], ids=["layers", "fused"])
 @pytest.mark.parametrize("attention", [None, masked], ids=["model", "own"])
-def test_answer_after_answer_has_the_plain_decoders_tokens(attention):
+def test_answer_after_answer_has_the_plain_decoders_tokens(attention, fused):
     """Texts, images of several sizes, with and without guidance, full contexts, ends amid everything."""
     model, rng = random_model(torch.float64), random.Random(0)
-    decoder = DeviceDecoder(model, attend=attention)
+    decoder = DeviceDecoder(model, DeviceConfig(fused=fused), attend=attention)
     asks = [random_ask(rng) for _ in range(40)]
     found = [told(decoder.generate(decoder.branches(**a.rows), *a.arguments(), boi=V.boi), a) for a in asks]
     expected = [told(generate(Branches(model, **a.rows), *a.arguments(), boi=V.boi), a) for a in asks]
