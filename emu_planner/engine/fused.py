@@ -53,6 +53,8 @@ class FusedTransformer:
     def __init__(self, model: Transformer) -> None:
         self.config, self.model, self.lm_head = model.config, model.model, model.lm_head
         self.head = model.head
+        # a norm without weights has no kernel of its own everywhere
+        self._ones = self.lm_head.weight.detach().new_ones(self.config.head_dim)
         self._layers = [_join_layer(cast(Layer, layer)) for layer in model.model.layers]
 
     def hidden(
@@ -73,7 +75,7 @@ class FusedTransformer:
         for index, layer in enumerate(self._layers):
             made = F.linear(layer.before_attention(stream), layer.qkv).view(rows, new, heads + kv, -1)
             # values too: a part of it would be copied first
-            qk = F.rms_norm(made, (c.head_dim,), None, c.rms_norm_eps)[:, :, :heads] * layer.norms
+            qk = F.rms_norm(made, (c.head_dim,), self._ones, c.rms_norm_eps)[:, :, :heads] * layer.norms
             qk = _rotate(qk, cos, sin).transpose(1, 2)
             q, k = qk[:, :-kv], qk[:, -kv:]
             v = made[:, :, heads:].transpose(1, 2)
