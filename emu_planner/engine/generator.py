@@ -28,7 +28,6 @@ from emu_planner.engine.parts import Part
 from emu_planner.engine.raster import Decoding
 from emu_planner.engine.request import SETTINGS, Request, RequestError, Settings
 from emu_planner.engine.sampler import Sampler, Sampling
-from emu_planner.engine.scheduler import Scheduler
 from emu_planner.engine.session import SharedRows
 from emu_planner.model.checkpoint import Devices, Progress, resolve
 from emu_planner.model.ibq import VisionTokenizer
@@ -55,7 +54,8 @@ class Generator:
         model, vision, tokenizer: the parts of one checkpoint.
         settings: for each task, what a request without settings gets.
         decode: raster.generate, or what takes the same arguments.
-        scheduler: of this model, if answers that run at once shall share its passes; then it decodes.
+        scheduler: of this model, if answers that run at once shall share its passes; then it decodes, as
+            may any other Decoder that is given.
         graphs: of answers that compute for themselves: see decoder_of. Memory and recordings are kept
             from answer to answer, and one answer at a time has them; one beside it is decoded plainly.
 
@@ -71,7 +71,7 @@ class Generator:
         *,
         settings: Mapping[str, Settings] = SETTINGS,
         decode: Generate = raster.generate,
-        scheduler: Scheduler | None = None,
+        scheduler: Decoder | None = None,
         graphs: bool | None = None,
     ) -> None:
         check_parts(model, vision, tokenizer)
