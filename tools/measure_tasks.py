@@ -12,7 +12,8 @@ Random weights would hardly ever open a picture or end: each is one id of 151,85
 answer is narrowed (`Paced`): a text has --words tokens, each chosen by the model among all words, then the
 one id that opens the next picture, and after the last picture the one that ends the answer. These two ids
 cost a pass but no full output head; nothing else differs. Speed and memory are those of trained weights,
-what is said and drawn is noise. A short answer that is not counted comes first, to warm up.
+what is said and drawn is noise. A short answer that is not counted comes first, to warm up; on a GPU each
+task's passes are recorded inside its time, unless --no-graphs has them sent one by one.
 
 Without --tokenizer the vocabulary is made up, of as many ids as the model has. Knows no trained weights.
 """
@@ -24,7 +25,7 @@ import sys
 import tempfile
 import time
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -35,6 +36,7 @@ from rich.console import Console
 from rich.table import Table
 
 from emu_planner.engine import raster
+from emu_planner.engine.decoders import Decoder, decoder_of
 from emu_planner.engine.generator import SEED, Generator
 from emu_planner.engine.grammar import Choice, Grammar, Phase
 from emu_planner.engine.loaded import LoadedParts, load_parts
@@ -127,10 +129,11 @@ class Paced(Grammar):
 
 
 class Timed:
-    """Raster decoding of one answer by `Paced`; keeps its tokens and their times."""
+    """A Decoder of one answer by `Paced`; keeps its tokens and their times."""
 
-    def __init__(self, ids: Vocabulary, plan: Plan) -> None:
-        self._ids, self._plan = ids, plan
+    def __init__(self, decoder: Decoder, ids: Vocabulary, plan: Plan) -> None:
+        self._decoder, self._ids, self._plan = decoder, ids, plan
+        self.branches = decoder.branches
         self.tokens: list[Token] = []
         # of each token: seconds from the one before, without what its reader did meanwhile
         self.seconds: list[float] = []
@@ -139,16 +142,17 @@ class Timed:
         self.guided = False
         self.grammar_size: tuple[int, int] | None = None
 
-    def decode(
+    def generate(
         self, branches: Any, grammar: Grammar, sampler: Any, decoding: Any, prompt: Sequence[int], **rest: Any
-    ) -> Iterator[Token]:
-        """As raster.generate, which does it."""
+    ) -> raster.Tokens:
+        """As of the decoder, which does it."""
         plan = self._plan
         self.guided, self.grammar_size = branches.guided, grammar.size
         paced = Paced(self._ids, plan.size, words=plan.words, pictures=plan.pictures)
         begun_s = time.perf_counter()
-        # each chosen token was copied from the device, so the clock needs no waiting for it
-        for token in raster.generate(branches, paced, sampler, decoding, prompt, **rest):
+        # each chosen token was copied from the device, so the clock needs no waiting for it; recorded
+        # passes give some codes at once, so of these only sums count
+        for token in self._decoder.generate(branches, paced, sampler, decoding, prompt, **rest):
             assert isinstance(token, Token)  # drafts come from an image step alone
             now_s = time.perf_counter()
             self.first_s = self.first_s or now_s
@@ -186,12 +190,12 @@ def plan_of(task: str, vocabulary: Vocabulary, *, area: int, words: int, limit: 
     return Plan(Request(task, QUESTIONS[task], images, settings), words, pictures, size)
 
 
-def measure(parts: LoadedParts, plan: Plan, seed: int) -> Run:
+def measure(parts: LoadedParts, decoder: Decoder, plan: Plan, seed: int) -> Run:
     """Ask once."""
     cards = cards_of(parts.model)
     ids = parts.tokenizer.vocabulary
-    timed = Timed(ids, plan)
-    generator = Generator(*parts, decode=timed.decode)
+    timed = Timed(decoder, ids, plan)
+    generator = Generator(*parts, scheduler=timed)
     for card in cards:
         torch.cuda.synchronize(card)
         torch.cuda.reset_peak_memory_stats(card)
@@ -311,12 +315,13 @@ def run_all(folder: Path, args: argparse.Namespace, console: Console) -> dict[st
         f"prepared in {written_s:.1f} s, loaded in {load_s:.1f} s"
     )
     vocabulary = parts.tokenizer.vocabulary
+    decoder = decoder_of(parts.model, graphs=args.graphs)
     warm = plan_of("vla", vocabulary, area=4096, words=2, limit=None)
-    measure(parts, replace(warm, pictures=1), args.seed)
+    measure(parts, decoder, replace(warm, pictures=1), args.seed)
     runs = []
     for task in args.tasks:
         plan = plan_of(task, vocabulary, area=args.image_area, words=args.words, limit=args.max_new_tokens)
-        runs.append(measure(parts, plan, args.seed))
+        runs.append(measure(parts, decoder, plan, args.seed))
         console.print(f"{task}: {runs[-1].seconds:.2f} s {'; '.join(runs[-1].faults)}")
     return {**facts, "tasks": [asdict(run) for run in runs]}
 
@@ -352,6 +357,7 @@ def read_arguments(words: Sequence[str] | None = None) -> argparse.Namespace:
     add("--folder", type=Path, help="the checkpoint there; what it lacks is written first, and kept")
     add("--shard-gb", type=float, default=1.0, help="size of a file (default: %(default)s)")
     add("--tokenizer", type=Path, help="text tokenizer's files (default: those of the folder, or made up)")
+    add("--no-graphs", dest="graphs", action="store_const", const=False, help="plain passes on a GPU too")
     add(
         "--device",
         default="cuda" if torch.cuda.is_available() else "cpu",

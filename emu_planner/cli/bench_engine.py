@@ -15,6 +15,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--config", default="nano", help="full, nano or HIDDENxLAYERS (default: %(default)s)")
     parser.add_argument("--decoder", choices=DECODERS, default="raster", help="default: %(default)s")
     parser.add_argument(
+        "--against", choices=DECODERS, help="another decoder, for the time of a token in the same run"
+    )
+    parser.add_argument(
         "--sessions", type=counts, default="1", help="numbers, comma-separated (default: %(default)s)"
     )
     parser.add_argument(
@@ -28,6 +31,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--no-transformers", action="store_true", help="no plain loop to compare with, if installed"
     )
     parser.add_argument("--attention", choices=("split", "model"), default="split", help="%(default)s")
+    parser.add_argument(
+        "--no-fused", action="store_true", help="raster's steps made of the model's own layers"
+    )
     parser.add_argument("--profile", action="store_true", help="where a token's time goes, by kernel")
     parser.add_argument("--json", type=Path, help="write the figures there")
 

@@ -14,7 +14,7 @@ import statistics
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
@@ -26,6 +26,7 @@ from emu_planner.engine import jacobi, raster
 from emu_planner.engine.branches import Branches
 from emu_planner.engine.grammar import Grammar
 from emu_planner.engine.graphs import DeviceDecoder, best_attention
+from emu_planner.engine.kept import DeviceConfig
 from emu_planner.engine.raster import Decoding, Token
 from emu_planner.engine.sampler import Sampler, Sampling
 from emu_planner.engine.scheduler import Scheduler, SchedulerConfig
@@ -117,6 +118,12 @@ def run(args: argparse.Namespace, console: Console) -> int:
     }
     bench = _prepare(model, args.context, sides[0])
     _one_session(args, bench, figures)
+    if args.against is not None:
+        other = {"bandwidth, GB/s": figures["bandwidth, GB/s"]}
+        _one_session(argparse.Namespace(**{**vars(args), "decoder": args.against}), bench, other)
+        for name in ("ms/token", "words, ms/token"):
+            figures[f"{args.against}: {name}"] = other[name]
+            figures[f"times {args.against}: {name}"] = other[name] / figures[name]
     for side in sides:
         seconds = _picture_seconds(args, _prepare(model, args.context, side))
         figures[f"keyframe of {side * _PIXELS} px, s"] = seconds
@@ -193,7 +200,7 @@ def _decoder(args: argparse.Namespace, bench: _Bench) -> tuple[Callable[..., Bra
     """What makes branches, and what generates."""
     if args.decoder == "raster":
         attend = best_attention(bench.model) if args.attention == "split" else None
-        made = DeviceDecoder(bench.model, attend=attend)
+        made = DeviceDecoder(bench.model, DeviceConfig(fused=False if args.no_fused else None), attend=attend)
         return made.branches, made.generate
     generate = jacobi.generate if args.decoder == "jacobi" else raster.generate
     return (lambda **more: Branches(bench.model, **more)), generate
@@ -224,11 +231,26 @@ def _one_session(args: argparse.Namespace, bench: _Bench, figures: dict[str, Any
     # steps come some at a time, so between two codes there is nothing or much: the mean counts
     figures["ms/token"] = 1e3 * (times[-1] - times[0]) / max(1, len(times) - 1)
     figures["tokens/s, 1 session"] = 1e3 / figures["ms/token"]
+    figures["words, ms/token"] = _words_ms(bench, new_branches, generate, args.steps)
     ceiling_ms = 1e3 * bytes_a_token(bench) / (figures["bandwidth, GB/s"] * 1e9)
     figures["ceiling, ms/token"] = ceiling_ms
     figures["share of the ceiling"] = ceiling_ms / figures["ms/token"]
     if args.profile:
         figures["profile"] = _profile(bench, new_branches, generate)
+
+
+def _words_ms(
+    bench: _Bench, new_branches: Callable[..., Branches], generate: Callable[..., Any], steps: int
+) -> float:
+    """Milliseconds a word once all is warm: one row, no guidance. Random weights hardly ever end a text."""
+    words = replace(bench, prompt=bench.prompt[:-1])
+    branches = new_branches(capacity=bench.capacity + steps, unconditional=bench.unconditional)
+    tokens = _tokens(words, branches, generate, 1)
+    for _ in itertools.islice(tokens, 3):
+        pass
+    began_s = time.perf_counter()
+    count = sum(1 for _ in itertools.islice(tokens, steps))
+    return 1e3 * (time.perf_counter() - began_s) / count
 
 
 def _profile(bench: _Bench, new_branches: Callable[..., Branches], generate: Callable[..., Any]) -> str:

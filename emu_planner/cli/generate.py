@@ -185,6 +185,7 @@ def _load(config: GenerateConfig) -> "Generator":
             tokenizer=config.tokenizer,
             device=devices[0] if len(devices) == 1 else devices,
             decoder=config.decoder,
+            graphs=config.graphs,
             progress=progress,
         )
 

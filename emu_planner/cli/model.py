@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 
 def add_model_arguments(parser: argparse.ArgumentParser) -> None:
-    """--checkpoint, --vision, --tokenizer, --device, --threads, --decoder."""
+    """--checkpoint, --vision, --tokenizer, --device, --threads, --decoder, --no-graphs."""
     parser.add_argument(
         "--checkpoint",
         default="nano",
@@ -56,13 +56,21 @@ def add_model_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def add_decoder_argument(parser: argparse.ArgumentParser) -> None:
-    """--decoder."""
+    """--decoder and --no-graphs; those not given are None."""
     parser.add_argument(
         "--decoder",
         choices=DECODERS,
         help="how images are decoded: one code a pass; or as many as were guessed right, with the same "
         "codes; or all at once, refined in a few passes, by a checkpoint that is adapted to it (default: "
         "as the checkpoint's planner.json says, else raster)",
+    )
+    parser.add_argument(
+        "--no-graphs",
+        dest="graphs",
+        action="store_const",
+        const=False,
+        help="on a GPU, send each pass by itself instead of recorded ones (CUDA graphs): slower, with the "
+        "same tokens up to rounding; for comparison",
     )
 
 
@@ -85,6 +93,7 @@ def load_planner(args: argparse.Namespace, plans: int = 1) -> "tuple[EmuPlanner,
             decoder=args.decoder,
             progress=progress,
             plans=plans,
+            graphs=args.graphs,
         )
     return planner, ",".join(devices)
 

@@ -5,6 +5,7 @@ Rows may have different lengths; each is contiguous from slot 0. Knows no token 
 Shapes: R rows, K key/value heads, C slots, S new tokens, D head size.
 """
 
+import copy
 from collections.abc import Sequence
 
 import torch
@@ -52,11 +53,22 @@ class StaticCache:
         self.memory = self.capacity = capacity
         self.lengths = [0] * rows
 
-    def reset(self, capacity: int) -> None:
-        """Empty it, for sequences of at most `capacity` tokens; its memory stays where it is."""
+    def view(self, rows: int, capacity: int | None = None) -> "StaticCache":
+        """An empty cache of at most `capacity` tokens a row in the memory of the first rows."""
+        capacity = self.memory if capacity is None else capacity
+        assert rows <= len(self.lengths)
         assert capacity <= self.memory
-        self.capacity = capacity
+        part = copy.copy(self)
+        part.keys, part.values = [keys[:rows] for keys in self.keys], [v[:rows] for v in self.values]
+        part.capacity, part.lengths = capacity, [0] * rows
+        return part
+
+    @torch.inference_mode()
+    def clear(self) -> None:
+        """Zeros as in new memory: what a broken answer left must not come into the next one."""
         self.lengths = [0] * len(self.lengths)
+        for slots in (*self.keys, *self.values):
+            slots.zero_()
 
     def append(self, rows: Sequence[int], new: int, *, multiple_of: int = 1) -> "CacheWindow":
         """Where one forward pass puts `new` tokens of each of these adjacent rows.

@@ -2,7 +2,7 @@
 
 import functools
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 
@@ -11,7 +11,7 @@ from torch import Tensor
 from emu_planner.engine import dida, jacobi, raster
 from emu_planner.engine.dida import DidaConfig
 from emu_planner.engine.jacobi import JacobiConfig
-from emu_planner.engine.raster import Decoding, Draft, Token
+from emu_planner.engine.raster import Decoding, Tokens
 from emu_planner.engine.request import DECODERS
 from emu_planner.engine.sampler import Sampling
 from emu_planner.model.checkpoint import CheckpointError
@@ -81,7 +81,7 @@ class PlannerConfig:
         """The sampling defaults as the decoder takes them."""
         return Decoding(self.text, self.image, self.guidance_scale)
 
-    def generate(self, codes: Tensor) -> Callable[..., Iterator[Token | Draft]]:
+    def generate(self, codes: Tensor) -> Callable[..., Tokens]:
         """The decoder: raster.generate, or what takes the same arguments.
 
         Args:

@@ -11,7 +11,7 @@ Another picture than the raster decoder's for the same seed; the same one for th
 Knows no words and no pixels.
 """
 
-from collections.abc import Callable, Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, field
 
 import torch
@@ -20,7 +20,7 @@ from torch import Tensor
 from emu_planner.engine import raster
 from emu_planner.engine.branches import Branches
 from emu_planner.engine.grammar import Choice, Grammar, forced_after_codes
-from emu_planner.engine.raster import Decoding, Draft, Token
+from emu_planner.engine.raster import Decoding, Draft, Tokens
 from emu_planner.engine.sampler import Sampler, choose, guide
 from emu_planner.model.metric_path import MetricPath, PathConfig
 
@@ -55,7 +55,7 @@ def generate(
     stopped: Callable[[], bool] = lambda: False,
     config: DidaConfig,
     codes: Tensor,
-) -> Iterator[Token | Draft]:
+) -> Tokens:
     """As raster.generate; the tokens of a picture come at once, a Draft after each pass before.
 
     Args:

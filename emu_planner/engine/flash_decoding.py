@@ -31,14 +31,16 @@ def attend_split(q: Tensor, keys: Tensor, values: Tensor, positions: Tensor) -> 
     kv_heads = keys.shape[1]
     group = heads // kv_heads * new
     padded = max(16, triton.next_power_of_2(group))
-    # [R, K, H / K, S, D]
+    # [R, K, G, D]
     q = q.reshape(rows, kv_heads, group, size)
+    if q.stride()[1:] != (group * size, size, 1):
+        q = q.contiguous()
     sums = torch.empty(rows, kv_heads, _PARTS, group, size, device=q.device, dtype=torch.float32)
     # of each part the greatest score and the sum of exponentials
     scales = torch.empty(rows, kv_heads, _PARTS, group, 2, device=q.device, dtype=torch.float32)
-    out = torch.empty_like(q)
+    out = torch.empty(q.shape, device=q.device, dtype=q.dtype)
     _part[(kv_heads, _PARTS, rows)](
-        q, keys, values, positions, sums, scales, size**-0.5,
+        q, keys, values, positions, sums, scales, size**-0.5, q.stride(0),
         *keys.stride()[:3], *values.stride()[:3], kv_heads,
         NEW=new, GROUP=group, PADDED=padded, SIZE=size, BLOCK=_BLOCK, PARTS=_PARTS,
         num_warps=4, num_stages=3 if q.itemsize == 2 else 2,
@@ -49,7 +51,7 @@ def attend_split(q: Tensor, keys: Tensor, values: Tensor, positions: Tensor) -> 
 
 @triton.jit
 def _part(  # type: ignore[no-untyped-def]
-    q_ptr, k_ptr, v_ptr, positions_ptr, sums_ptr, scales_ptr, scale,
+    q_ptr, k_ptr, v_ptr, positions_ptr, sums_ptr, scales_ptr, scale, q_row,
     k_row, k_head, k_slot, v_row, v_head, v_slot, kv_heads,
     NEW: tl.constexpr, GROUP: tl.constexpr, PADDED: tl.constexpr, SIZE: tl.constexpr,
     BLOCK: tl.constexpr, PARTS: tl.constexpr,
@@ -66,7 +68,9 @@ def _part(  # type: ignore[no-untyped-def]
     end = tl.minimum(begin + blocks * BLOCK, length)
     place = row * kv_heads + head
     q = tl.load(
-        q_ptr + (place * GROUP + queries[:, None]) * SIZE + sizes[None, :], mask=real[:, None], other=0.0
+        q_ptr + row * q_row + (head * GROUP + queries[:, None]) * SIZE + sizes[None, :],
+        mask=real[:, None],
+        other=0.0,
     )
     greatest = tl.full((PADDED,), -1e30, tl.float32)
     total = tl.zeros((PADDED,), tl.float32)

@@ -11,8 +11,7 @@ An answer runs in the caller's thread; several may run at once. Semantics: the p
 code, without its defects (tests/engine/test_published_defects.py). Knows no file but a checkpoint.
 """
 
-import functools
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
 
@@ -22,13 +21,13 @@ from emu_planner.engine import picture, raster
 from emu_planner.engine.answer import AnswerReader
 from emu_planner.engine.branches import Branches
 from emu_planner.engine.config import FILE, PlannerConfig
+from emu_planner.engine.decoders import Decoder, Generate, decoder_of
 from emu_planner.engine.grammar import Grammar
 from emu_planner.engine.loaded import check_parts, load_parts
 from emu_planner.engine.parts import Part
-from emu_planner.engine.raster import Decoding, Draft, Token
+from emu_planner.engine.raster import Decoding
 from emu_planner.engine.request import SETTINGS, Request, RequestError, Settings
 from emu_planner.engine.sampler import Sampler, Sampling
-from emu_planner.engine.scheduler import Scheduler
 from emu_planner.engine.session import SharedRows
 from emu_planner.model.checkpoint import Devices, Progress, resolve
 from emu_planner.model.ibq import VisionTokenizer
@@ -55,7 +54,10 @@ class Generator:
         model, vision, tokenizer: the parts of one checkpoint.
         settings: for each task, what a request without settings gets.
         decode: raster.generate, or what takes the same arguments.
-        scheduler: of this model, if answers that run at once shall share its passes; then it decodes.
+        scheduler: of this model, if answers that run at once shall share its passes; then it decodes, as
+            may any other Decoder that is given.
+        graphs: of answers that compute for themselves: see decoder_of. Memory and recordings are kept
+            from answer to answer, and one answer at a time has them; one beside it is decoded plainly.
 
     Raises:
         CheckpointError: the parts do not belong together.
@@ -68,18 +70,14 @@ class Generator:
         tokenizer: TextTokenizer,
         *,
         settings: Mapping[str, Settings] = SETTINGS,
-        decode: Callable[..., Iterator[Token | Draft]] = raster.generate,
-        scheduler: Scheduler | None = None,
+        decode: Generate = raster.generate,
+        scheduler: Decoder | None = None,
+        graphs: bool | None = None,
     ) -> None:
         check_parts(model, vision, tokenizer)
         self.tokenizer, self.settings = tokenizer, settings
         self._model, self._vision = model, vision
-        self._decode: Callable[..., Iterator[Token | Draft]] = (
-            decode if scheduler is None else scheduler.generate
-        )
-        self._rows_of: Callable[..., Branches | SharedRows] = (
-            functools.partial(Branches, model) if scheduler is None else scheduler.branches
-        )
+        self._decoder: Decoder = scheduler or decoder_of(model, decode, graphs=graphs)
 
     @classmethod
     def load(
@@ -92,6 +90,7 @@ class Generator:
         dtype: torch.dtype | None = None,
         progress: Progress | None = None,
         decoder: str | None = None,
+        graphs: bool | None = None,
     ) -> "Generator":
         """The generator of a checkpoint.
 
@@ -104,6 +103,7 @@ class Generator:
             dtype: of the transformer; None: as stored. The vision tokenizer runs in float32.
             progress: called with bytes read and all bytes, for each of the two.
             decoder: one of request.DECODERS; None: as planner.json says, else raster.
+            graphs: see Generator.
 
         Raises:
             CheckpointError: see resolve, load_transformer and load_vision_tokenizer.
@@ -117,7 +117,7 @@ class Generator:
         parts = load_parts(
             folder, vision=vision, tokenizer=tokenizer, device=device, dtype=dtype, progress=progress
         )
-        return cls(*parts, settings=settings, decode=config.generate(parts.vision.codes))
+        return cls(*parts, settings=settings, decode=config.generate(parts.vision.codes), graphs=graphs)
 
     def generate(self, request: Request, *, seed: int = SEED, stop: Stop | None = None) -> Iterator[Part]:
         """The parts of the answer, each as soon as it is whole.
@@ -141,7 +141,7 @@ class Generator:
         limit = self._limit(settings, prompt, size)
         decoding = _decoding(settings)
         v = self.tokenizer.vocabulary
-        tokens = self._decode(
+        tokens = self._decoder.generate(
             # the other rows' prompts lack words, and their answers too: row 0 is the longest
             self._branches(settings, grids, capacity=len(prompt) + limit),
             Grammar(v, size, same_size=same_size),
@@ -167,7 +167,7 @@ class Generator:
         """One row, and one for each prompt that guidance contrasts with and that has a weight."""
         three = settings.unconditional_type == "no_text_img_cfg" and settings.image_cfg_scale != 1
         guided = three or settings.classifier_free_guidance != 1
-        return self._rows_of(
+        return self._decoder.branches(
             capacity=capacity,
             unconditional=unconditional_prompt(self.tokenizer, grids) if guided else None,
             imageless=unconditional_prompt(self.tokenizer) if three else None,

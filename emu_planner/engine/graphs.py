@@ -2,52 +2,40 @@
 
 Inside an image every next token is known to be a code or forced, so steps (step.py) are sent to the
 device some at a time, as recordings (CUDA graphs), and the codes are read when they have long been
-chosen. Tokens, and the noise that they cost, are those of raster.generate for the same seed, up to
-rounding. Keys and values lie in memory that outlives an answer, so recordings do too.
+chosen. A word is read by a recorded pass too, and chosen as by the plain decoder. Tokens, and the noise
+that they cost, are those of raster.generate for the same seed, up to rounding. Keys and values lie in
+memory that outlives an answer, so recordings do too.
 
     decoder = DeviceDecoder(model)
     branches = decoder.branches(capacity=4096, unconditional=prompt)
     tokens = decoder.generate(branches, grammar, sampler, decoding, prompt, boi=boi)
+
+Many threads may use one decoder, on one CUDA stream. Its memory is lent to one answer at a time; one
+that comes meanwhile is decoded plainly, in memory of its own: waiting could be for ever, as a reader
+may stop anywhere in an answer.
 """
 
+import functools
+import logging
+import threading
 import weakref
-from collections import OrderedDict
-from collections.abc import Callable, Collection, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Collection, Sequence
 from typing import Any
 
 import torch
 from torch import Tensor
 
 from emu_planner.engine import raster
-from emu_planner.engine.branches import SLOTS, Branches
-from emu_planner.engine.cache import StaticCache
+from emu_planner.engine.branches import Branches
+from emu_planner.engine.fused import FusedTransformer, can_fuse
 from emu_planner.engine.grammar import Grammar, Phase, forced_after_codes
-from emu_planner.engine.raster import Decoding, Draft, Token
+from emu_planner.engine.kept import DeviceConfig, KeptMemory, Steps
+from emu_planner.engine.raster import Decoding, Tokens
 from emu_planner.engine.sampler import Sampler
-from emu_planner.engine.step import Attend, Registers, StepConfig, step
+from emu_planner.engine.step import Attend, Model, StepConfig
 from emu_planner.model.transformer import Transformer
 
-# capacities of memory that is kept are multiples of it
-_GRAIN = 1024
-# runs before a recording: libraries choose their algorithms and take their memory in them
-_WARM_UPS = 3
-
-
-@dataclass(frozen=True)
-class DeviceConfig:
-    """How steps are sent."""
-
-    # steps between two readings of the host; twice as many can be on their way when somebody stops
-    chunk: int = 4
-    # slots that attention looks at are a multiple of this many, where attention has no lengths
-    bucket: int = 512
-    # recordings that are kept, the most recently used ones
-    recordings: int = 16
-
-    def __post_init__(self) -> None:
-        if min(self.chunk, self.bucket, self.recordings) < 1:
-            raise ValueError(f"{self}: expected 1 or more of each")
+_log = logging.getLogger(__name__)
 
 
 class DeviceDecoder:
@@ -57,15 +45,24 @@ class DeviceDecoder:
         model: on one device.
         config: see there.
         attend: attention of few tokens that looks no further than it must; None: the model's own.
+        decode: what takes the arguments of raster.generate and chooses codes in its own way; words are
+            read by recorded passes all the same. None: raster, whose codes come from recorded steps.
     """
 
     def __init__(
-        self, model: Transformer, config: DeviceConfig | None = None, *, attend: Attend | None = None
+        self,
+        model: Transformer,
+        config: DeviceConfig | None = None,
+        *,
+        attend: Attend | None = None,
+        decode: Callable[..., Tokens] | None = None,
     ) -> None:
         self._model, self._config, self._attend = model, config or DeviceConfig(), attend
-        self._caches: dict[int, StaticCache] = {}  # by rows
-        self._lent: dict[int, weakref.ref[Branches]] = {}
-        self._steps: dict[int, _Steps] = {}
+        self._decode = decode
+        self._few = _for_few_tokens(model, self._config)
+        self._lock = threading.Lock()
+        self._memory: KeptMemory | None = None
+        self._lent: weakref.ref[_LentBranches] | None = None
 
     def branches(
         self,
@@ -75,23 +72,19 @@ class DeviceDecoder:
         imageless: Sequence[int] | None = None,
         boi: int | None = None,
     ) -> Branches:
-        """As Branches; in the memory that is kept, unless another answer has it."""
+        """As Branches; in the memory that is kept, unless another answer has it.
+
+        It is lent until `generate` ends or is closed, or nobody has these branches any more.
+        """
         rows = 1 + (unconditional is not None) + (imageless is not None)
-        lent = self._lent.get(rows, lambda: None)()
-        if lent is not None:
-            return Branches(
-                self._model, capacity=capacity, unconditional=unconditional, imageless=imageless, boi=boi
-            )
-        made = Branches(
-            self._model,
-            capacity=capacity,
-            unconditional=unconditional,
-            imageless=imageless,
-            boi=boi,
-            cache=self._cache(rows, capacity),
-        )
-        self._lent[rows] = weakref.ref(made)
-        return made
+        prompts: dict[str, Any] = {"unconditional": unconditional, "imageless": imageless, "boi": boi}
+        with self._lock:
+            lent = None if self._lent is None else self._lent()
+            if lent is None or lent.memory is None:
+                made = _LentBranches(self._model, self._room(rows, capacity), rows, capacity, **prompts)
+                self._lent = weakref.ref(made)
+                return made
+        return Branches(self._model, capacity=capacity, **prompts)
 
     def generate(
         self,
@@ -104,103 +97,60 @@ class DeviceDecoder:
         boi: int,
         ends: Collection[int] = (),
         stopped: Callable[[], bool] = lambda: False,
-    ) -> Iterator[Token | Draft]:
-        """As raster.generate, which it is outside images."""
-        rows = branches.rows
-        known = self._caches.get(rows)
-        image_step = None
-        if known is branches.cache:
-            image_step = _ImageStep(self._steps_of(known, grammar), self._config)
-        return raster.generate(
-            branches, grammar, sampler, decoding, prompt, boi=boi, ends=ends, stopped=stopped,
-            image_step=image_step,
-        )  # fmt: skip
-
-    def _cache(self, rows: int, capacity: int) -> StaticCache:
-        """The memory that is kept for so many rows, empty."""
-        known = self._caches.pop(rows, None)
-        if known is None or known.memory < capacity:
-            # the smaller one goes first: there may be no room for both
-            del known
-            self._steps.pop(rows, None)
-            weight = self._model.model.embed_tokens.weight
-            known = StaticCache(
-                self._model.config,
-                rows=rows,
-                capacity=-(-capacity // _GRAIN) * _GRAIN,
-                device=weight.device,
-                dtype=weight.dtype,
+    ) -> Tokens:
+        """As raster.generate. Inside images `stopped` is asked once a chunk."""
+        decode = self._decode or raster.generate
+        lent = branches if isinstance(branches, _LentBranches) else None
+        if self._decode is None and lent is not None and lent.memory is not None:
+            steps = lent.memory.steps(branches.rows, grammar)
+            decode = functools.partial(raster.generate, image_step=_ImageStep(steps, self._config))
+        try:
+            yield from decode(
+                branches, grammar, sampler, decoding, prompt, boi=boi, ends=ends, stopped=stopped
             )
-        known.reset(capacity)
-        self._caches[rows] = known
-        return known
+        finally:
+            # no lock here: the garbage collector may run this in any thread, amid anything
+            if lent is not None:
+                lent.give_back()
 
-    def _steps_of(self, cache: StaticCache, grammar: Grammar) -> "_Steps":
-        rows = len(cache.lengths)
-        if rows not in self._steps:
-            visual = grammar.visual
-            registers = Registers(
-                cache,
-                eol=grammar.row_end,
-                codes=visual.stop - visual.first,
-                device=self._model.lm_head.weight.device,
-            )
-            self._steps[rows] = _Steps(self._model, registers, self._config, self._attend)
-        return self._steps[rows]
+    def close(self) -> None:
+        """Give memory and recordings back; lent ones go with their answer. A later answer gets new ones."""
+        with self._lock:
+            self._memory = self._lent = None
+
+    def _room(self, rows: int, capacity: int) -> KeptMemory:
+        """The memory that is kept, large enough; another one where it is not."""
+        if self._memory is None or not self._memory.holds(rows, capacity):
+            # The other one goes first: there may be no room for both. The new one holds what is asked for
+            # and no more, so none ever needs more than the plain decoder.
+            self._memory = None
+            self._memory = KeptMemory(self._few, self._config, self._attend, rows, capacity)
+        return self._memory
 
 
-class _Steps:
-    """Steps on some registers, recorded where there is CUDA."""
+class _LentBranches(Branches):
+    """Branches in memory that is lent to them, whose passes over one token are recorded."""
 
     def __init__(
-        self, model: Transformer, registers: Registers, config: DeviceConfig, attend: Attend | None
+        self, model: Transformer, memory: KeptMemory, rows: int, capacity: int, **prompts: Any
     ) -> None:
-        self.registers = registers
-        self._model, self._config, self._attend = model, config, attend
-        self._recordings: OrderedDict[StepConfig, torch.cuda.CUDAGraph] = OrderedDict()
-        self._pool: Any = None  # of all recordings: only one runs at a time
-        self._cuda = registers.token.is_cuda
+        super().__init__(model, capacity=capacity, cache=memory.lend(rows, capacity), **prompts)
+        # None: it is given back
+        self.memory: KeptMemory | None = memory
 
-    def shown(self, length: int) -> int:
-        """Slots that a step looks at whose longest row has so many tokens at its end."""
-        memory = self.registers.cache.memory
-        if self._attend is not None:
-            return memory
-        bucket = self._config.bucket if self._cuda else SLOTS
-        return min(-(-length // bucket) * bucket, memory)
+    def give_back(self) -> None:
+        """Nothing is read after this."""
+        self.memory = None
+        self.cache.keys, self.cache.values = [], []
 
-    @torch.inference_mode()
-    def run(self, config: StepConfig) -> None:
-        """One step, sent to the device."""
-        if not self._cuda:
-            step(self._model, self.registers, config, self._attend)
-            return
-        if config not in self._recordings:
-            while len(self._recordings) >= self._config.recordings:
-                self._recordings.popitem(last=False)
-            self._recordings[config] = self._record(config)
-        self._recordings.move_to_end(config)
-        self._recordings[config].replay()
-
-    def _record(self, config: StepConfig) -> torch.cuda.CUDAGraph:
-        """A recording of a step; registers and cache stay what they were, but for the slots it writes."""
-        r = self.registers
-        before = r.token.clone(), r.lengths.clone()
-        side = torch.cuda.Stream()
-        side.wait_stream(torch.cuda.current_stream())
-        with torch.cuda.stream(side):
-            for _ in range(_WARM_UPS):
-                step(self._model, r, config, self._attend)
-                r.token.copy_(before[0])
-                r.lengths.copy_(before[1])
-        torch.cuda.current_stream().wait_stream(side)
-        graph = torch.cuda.CUDAGraph()
-        if self._pool is None:
-            self._pool = torch.cuda.graph_pool_handle()
-        # other threads may use CUDA meanwhile
-        with torch.cuda.graph(graph, pool=self._pool, capture_error_mode="thread_local"):
-            step(self._model, r, config, self._attend)
-        return graph
+    def _run(self, rows: Sequence[int], tokens: Sequence[int] | Tensor, *, mutual: int = 0) -> Tensor:
+        """See Branches."""
+        before = [self.cache.lengths[row] for row in rows]
+        if self.memory is None or len(tokens) > 1 or mutual or rows[0] or not min(before):
+            return super()._run(rows, tokens, mutual=mutual)
+        self.cache.append(rows, 1)
+        self.passes += 1
+        return self.memory.passes(len(rows)).read(int(tokens[0]), before)
 
 
 class _Chunk:
@@ -226,7 +176,7 @@ class _Chunk:
 class _ImageStep:
     """A raster.ImageStep that keeps the device busy while the codes before are read."""
 
-    def __init__(self, steps: _Steps, config: DeviceConfig) -> None:
+    def __init__(self, steps: Steps, config: DeviceConfig) -> None:
         self._steps, self._config = steps, config
         self._ahead: _Chunk | None = None
         self._asked = 0  # codes of the present image that the device has been asked for
@@ -243,6 +193,17 @@ class _ImageStep:
         pending: list[int],
     ) -> list[int]:
         """See raster.ImageStep."""
+        with self._steps.workshop.recordings.here():
+            return self._step(branches, grammar, sampler, decoding, pending)
+
+    def _step(
+        self,
+        branches: Branches,
+        grammar: Grammar,
+        sampler: Sampler,
+        decoding: Decoding,
+        pending: list[int],
+    ) -> list[int]:
         done = grammar.codes_done
         if done == 0:
             chunk = self._begin(branches, grammar, sampler, decoding, pending)
@@ -289,19 +250,42 @@ class _ImageStep:
             longest = branches.claim_image(new)
             if not decoding.image.certain:
                 sampler.fill(registers.noise)
-            self._steps.run(StepConfig(grammar.visual, decoding, new, self._steps.shown(longest)))
+            self._steps.run(StepConfig(grammar.visual, decoding, new, self._steps.workshop.shown(longest)))
             codes.append(registers.token.clone())
             self._asked += 1
         return _Chunk(codes) if codes else None
 
 
+def _for_few_tokens(model: Transformer, config: DeviceConfig) -> Model:
+    """What makes passes over few tokens."""
+    wanted = model.lm_head.weight.is_cuda if config.fused is None else config.fused
+    if not wanted or not can_fuse(model):
+        return model
+    try:
+        return FusedTransformer(model)
+    except torch.OutOfMemoryError:  # some weights are moved, and no worse for it
+        _log.warning("no room to move the model's weights together: decoding is slower")
+        return model
+
+
 def best_attention(model: Transformer) -> Attend | None:
-    """The attention of few tokens that suits the model's device; None: the model's own."""
-    size = model.config.head_dim
-    if not model.lm_head.weight.is_cuda or size < 16 or size & (size - 1):
+    """The attention of few tokens that suits the model's device; None: the model's own.
+
+    It is tried once: it is compiled on the machine, which needs a C compiler there.
+    """
+    config, weight = model.config, model.lm_head.weight
+    size = config.head_dim
+    if not weight.is_cuda or size < 16 or size & (size - 1):
         return None
     try:
         from emu_planner.engine.flash_decoding import attend_split
-    except ImportError:  # no Triton
+
+        made = torch.zeros(1, config.num_attention_heads, 1, size, device=weight.device, dtype=weight.dtype)
+        kept = made.new_zeros(1, config.num_key_value_heads, 1, size)
+        with torch.cuda.device(weight.device):
+            attend_split(made, kept, kept, torch.zeros(1, 1, dtype=torch.long, device=weight.device))
+            torch.cuda.synchronize()
+    except Exception as error:  # no Triton, no compiler, or a card that it does not know
+        _log.warning("split attention cannot be used here, decoding is slower: %s", error)
         return None
     return attend_split

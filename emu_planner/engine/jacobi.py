@@ -14,7 +14,7 @@ as it may with another batch size. The products of few tokens are computed alike
 number (attend_short, StaticCache), so this is rare. Knows no words and no pixels.
 """
 
-from collections.abc import Callable, Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -23,7 +23,7 @@ from torch import Tensor
 from emu_planner.engine import raster
 from emu_planner.engine.branches import Branches
 from emu_planner.engine.grammar import Choice, Grammar, forced_after_codes
-from emu_planner.engine.raster import Decoding, Draft, Token
+from emu_planner.engine.raster import Decoding, Tokens
 from emu_planner.engine.sampler import Sampler, choose, guide
 
 
@@ -52,7 +52,7 @@ def generate(
     ends: Collection[int] = (),
     stopped: Callable[[], bool] = lambda: False,
     config: JacobiConfig | None = None,
-) -> Iterator[Token | Draft]:
+) -> Tokens:
     """As raster.generate; the tokens of one pass come at once."""
     step = _ImageStep(config or JacobiConfig(), last_picture(prompt, grammar.visual, boi))
     return raster.generate(

@@ -12,7 +12,7 @@ simulator.
 """
 
 import secrets
-from collections.abc import Callable, Generator, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
@@ -24,9 +24,10 @@ from emu_planner.engine.arena import rounded
 from emu_planner.engine.branches import Branches
 from emu_planner.engine.cache import ContextFullError
 from emu_planner.engine.config import PlannerConfig
+from emu_planner.engine.decoders import Decoder, decoder_of
 from emu_planner.engine.grammar import Grammar
 from emu_planner.engine.loaded import check_parts, load_parts
-from emu_planner.engine.raster import Decoding, Draft, Token
+from emu_planner.engine.raster import Decoding, Tokens
 from emu_planner.engine.reader import Clock, StepReader
 from emu_planner.engine.sampler import Sampler
 from emu_planner.engine.scheduler import Scheduler, SchedulerConfig
@@ -63,6 +64,8 @@ class EmuPlanner:
         plans: as many at once share the model's passes, by the raster decoder, in memory that is
             taken now; further ones wait. 1, and with the dida decoder: each plan computes for itself,
             with memory of its own.
+        graphs: of plans that compute for themselves: see decoder_of. Memory and recordings are kept
+            from plan to plan, and one plan at a time has them; one beside it is decoded plainly.
 
     Raises:
         CheckpointError: the parts do not belong together, or so many plans have no room in memory.
@@ -76,6 +79,7 @@ class EmuPlanner:
         config: PlannerConfig,
         *,
         plans: int = 1,
+        graphs: bool | None = None,
     ) -> None:
         self.config = config
         self.tokenizer = tokenizer
@@ -92,8 +96,8 @@ class EmuPlanner:
         self._context = config.context or model.config.max_position_embeddings
         # a pass over a whole picture leaves no room for others: dida has nothing to share
         self._scheduler = self._share(plans) if plans > 1 and config.decoder != "dida" else None
-        self._generate: Callable[..., Iterator[Token | Draft]] = (
-            config.generate(vision.codes) if self._scheduler is None else self._scheduler.generate
+        self._decoder: Decoder = self._scheduler or decoder_of(
+            model, config.generate(vision.codes), graphs=graphs
         )
 
     @classmethod
@@ -109,6 +113,7 @@ class EmuPlanner:
         progress: Progress | None = None,
         decoder: str | None = None,
         plans: int = 1,
+        graphs: bool | None = None,
     ) -> "EmuPlanner":
         """The planner of a checkpoint.
 
@@ -122,7 +127,7 @@ class EmuPlanner:
             decoder: one of request.DECODERS; None: as planner.json says.
             threads: CPU threads of torch, for the whole process; None: leave them as they are.
             progress: called with bytes read and all bytes, for each of the two.
-            plans: see EmuPlanner.
+            plans, graphs: see EmuPlanner.
 
         Raises:
             CheckpointError: see resolve, load_transformer, load_vision_tokenizer and EmuPlanner.
@@ -136,7 +141,7 @@ class EmuPlanner:
         parts = load_parts(
             folder, vision=vision, tokenizer=tokenizer, device=device, dtype=dtype, progress=progress
         )
-        return cls(*parts, config, plans=plans)
+        return cls(*parts, config, plans=plans, graphs=graphs)
 
     def plan(
         self,
@@ -165,7 +170,7 @@ class EmuPlanner:
         decoding = _override(self.config.decoding, asked)
         clock.add("prompt_tokens", len(prompt))
         branches = self._branches(grid, decoding)
-        tokens = self._generate(
+        tokens = self._decoder.generate(
             branches,
             Grammar(self._vocabulary, self.size),
             Sampler(seed, self._model.lm_head.weight.device),
@@ -186,7 +191,7 @@ class EmuPlanner:
             clock=clock,
         )
         try:
-            # closed at once: a session on a shared model gives its memory back
+            # closed at once: memory that is shared or lent is given back
             with closing(_charged(tokens, branches, clock)) as charged:
                 reason = yield from reader.read(charged)
         except ContextFullError:
@@ -218,9 +223,7 @@ class EmuPlanner:
     def _branches(self, grid: Grid, decoding: Decoding) -> Branches | SharedRows:
         guided = decoding.guidance_scale != 1
         unconditional = unconditional_prompt(self.tokenizer, [grid]) if guided else None
-        if self._scheduler is not None:
-            return self._scheduler.branches(capacity=self._context, unconditional=unconditional)
-        return Branches(self._model, capacity=self._context, unconditional=unconditional)
+        return self._decoder.branches(capacity=self._context, unconditional=unconditional)
 
     def _share(self, plans: int) -> Scheduler:
         """Memory for that many plans of full length, each with a row for guidance."""
@@ -230,16 +233,15 @@ class EmuPlanner:
             raise CheckpointError(f"{plans} plans at once: {error}") from error
 
 
-def _charged(
-    tokens: Iterator[Token | Draft], branches: Branches | SharedRows, clock: Clock
-) -> Generator[Token | Draft, None, None]:
+def _charged(tokens: Tokens, branches: Branches | SharedRows, clock: Clock) -> Tokens:
     """The same tokens; with the first, the clock is told of waiting and of what was known already."""
-    for count, token in enumerate(tokens):
-        if count == 0 and isinstance(branches, SharedRows):
-            clock.add("cached_tokens", branches.cached_tokens)
-            clock.add("queue_s", branches.queue_s)
-            clock.add("prefill_s", -branches.queue_s)  # the wait for the first token holds it too
-        yield token
+    with closing(tokens):
+        for count, token in enumerate(tokens):
+            if count == 0 and isinstance(branches, SharedRows):
+                clock.add("cached_tokens", branches.cached_tokens)
+                clock.add("queue_s", branches.queue_s)
+                clock.add("prefill_s", -branches.queue_s)  # the wait for the first token holds it too
+            yield token
 
 
 def _override(decoding: Decoding, asked: Generation) -> Decoding:

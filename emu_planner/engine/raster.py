@@ -4,7 +4,7 @@ A forced token (size, row end, image end) never costs a pass: it joins the next 
 is computed only for the ids that the grammar allows. Knows no words and no pixels.
 """
 
-from collections.abc import Callable, Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Generator, Sequence
 from dataclasses import dataclass, field
 
 import torch
@@ -45,6 +45,9 @@ class Draft:
     passes: int
 
 
+# What generation yields; closing it ends it, and gives back what it had.
+Tokens = Generator[Token | Draft, None, None]
+
 # One pass inside an image: from the decoder's parts and the tokens that no pass has read yet to the
 # next tokens: codes, with the forced ones between them; or to a Draft, while no code is certain yet.
 # What the branches did not take, of these and those, the next pass reads.
@@ -62,7 +65,7 @@ def generate(
     ends: Collection[int] = (),
     stopped: Callable[[], bool] = lambda: False,
     image_step: ImageStep | None = None,
-) -> Iterator[Token | Draft]:
+) -> Tokens:
     """Generate after the prompt until an end token, which is yielded too.
 
     Each token is yielded before the pass that reads it, so whoever takes the last token they want

@@ -14,7 +14,7 @@ changes one, and with it those after it: there a seed is sure of its tokens only
 
 import threading
 import weakref
-from collections.abc import Callable, Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Generator, Sequence
 
 from emu_planner.engine.batcher import Batcher, SchedulerConfig
 from emu_planner.engine.grammar import Grammar
@@ -73,7 +73,7 @@ class Scheduler:
         boi: int,
         ends: Collection[int] = (),
         stopped: Callable[[], bool] = lambda: False,
-    ) -> Iterator[Token]:
+    ) -> Generator[Token, None, None]:
         """As raster.generate. Passes run ahead of the reader, by config.queue_tokens at most.
 
         `stopped` is asked in the scheduler's thread too. Closing the iterator ends the session.

@@ -135,6 +135,12 @@ def layer_devices(model: Transformer) -> list[torch.device]:
     return [next(layer.parameters()).device for layer in model.model.layers]
 
 
+def is_spread(model: Transformer) -> bool:
+    """Whether the model lies on several devices, or is connected as one that does."""
+    connected = bool(model.model.embed_tokens._forward_pre_hooks)
+    return connected or len({parameter.device for parameter in model.parameters()}) > 1
+
+
 def connect(model: Transformer) -> None:
     """Make every part of the model take what it is called with to its own device first.
 

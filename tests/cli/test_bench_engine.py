@@ -31,6 +31,17 @@ def test_figures_of_one_run_belong_together(
     assert "share of the ceiling" in capsys.readouterr().out
 
 
+def test_two_decoders_are_measured_in_one_run(tmp_path: Path) -> None:
+    out = tmp_path / "figures.json"
+    words = ("--against", "plain", "--dtype", "float32", "--no-transformers", "--json", str(out))
+    assert main(["bench", "engine", *_TOY, *words]) == 0
+    found = json.loads(out.read_text())
+    for name in ("ms/token", "words, ms/token"):
+        ratio = found[f"plain: {name}"] / found[name]
+        assert found[f"times plain: {name}"] == pytest.approx(ratio)
+        assert ratio > 0
+
+
 def test_nano_is_measured_at_its_own_size() -> None:
     assert size_of("nano") == read_transformer_config(resolve("nano"))
     with pytest.raises(ValueError, match="HIDDENxLAYERS"):

@@ -14,7 +14,7 @@ import torch
 from emu_planner.cli.generate_progress import shorten
 from emu_planner.cli.main import main
 from emu_planner.cli.pictures import read_picture, write_picture
-from emu_planner.engine import jacobi, raster
+from emu_planner.engine import generator, jacobi, raster
 from emu_planner.story import read, unpack_picture, write
 from tests.cli.runs import ROOT, start_cli
 from tools.make_tiny_checkpoint import ANSWERS, QUESTIONS, make
@@ -104,6 +104,17 @@ def test_the_decoder_that_is_asked_for_runs_and_gives_the_same_story(generate, t
         stories.append(read(out[0]))
     assert ran == ["raster", "jacobi", "raster"]  # jacobi goes through raster, with steps of its own
     assert stories[0] == stories[1]
+
+
+@pytest.mark.parametrize(("words", "graphs"), [((), None), (("--no-graphs",), False)])
+def test_recorded_passes_are_left_out_where_that_is_asked_for(generate, monkeypatch, words, graphs):
+    asked, choose = [], generator.decoder_of
+    monkeypatch.setattr(
+        generator, "decoder_of", lambda *parts, **more: asked.append(more) or choose(*parts, **more)
+    )
+    status, _, err = generate("--task-type", "t2i", "--prompt", QUESTIONS["t2i"], *GREEDY, *words)
+    assert status == 0, err
+    assert asked == [{"graphs": graphs}]
 
 
 @pytest.fixture

@@ -94,7 +94,9 @@ def test_a_toml_file_may_hold_the_prompts(folder):
 def test_flags_go_before_the_file(folder):
     file = written(folder, YAML)
     words = ("--text-top-k", "9", "--seed", "8", "--prompt", "other", "--image", "b.png", "--output", "o")
-    config = config_of("--config", file, *words)
+    assert config_of("--config", file).graphs is None
+    config = config_of("--config", file, "--no-graphs", *words)
+    assert config.graphs is False
     assert config.settings(SETTINGS["story"]).text_top_k == 9
     assert (config.seed, config.prompt, config.prompts, config.image) == (8, "other", None, ("b.png",))
     assert str(config.folder) == "o"
@@ -120,6 +122,7 @@ def test_flags_go_before_the_file(folder):
         ("worker_id: 1", "worker_id is 1 of num_workers 1"),
         ("seed: -1", "seed is -1"),
         ("decoder: diffusion", "the decoder is 'diffusion'; expected one of ['raster', 'jacobi', 'dida']"),
+        ("graphs: 1", "graphs is 1, a whole number; expected true or false"),
         ("[1, 2]", "holds a list, expected names"),
         ("a: [", "is no YAML"),
         ("task_type: dance", "the task type is 'dance'; expected one of ['t2i'"),

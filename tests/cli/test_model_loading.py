@@ -1,5 +1,6 @@
 """Which devices and folders the arguments mean; what one sees while a model is read."""
 
+import argparse
 import io
 import json
 from pathlib import Path
@@ -7,7 +8,9 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
-from emu_planner.cli.model import choose_devices, loading_bar
+from emu_planner.cli.model import add_model_arguments, choose_devices, load_planner, loading_bar
+from emu_planner.engine import planner
+from emu_planner.engine.decoders import PlainDecoder
 from emu_planner.model.checkpoint import CheckpointError
 from tests.cli.runs import run_cli
 from tests.cli.test_serve_command import (  # noqa: F401 - fixtures
@@ -72,6 +75,19 @@ def test_a_bar_over_bytes_is_shown_to_people_only():
             progress(34_000_000_000, 68_000_000_000)
         assert ("34.0/68.0 GB" in text.getvalue()) == terminal
     assert not text.getvalue()
+
+
+@pytest.mark.parametrize(("words", "graphs"), [((), None), (("--no-graphs",), False)])
+def test_recorded_passes_are_left_out_where_that_is_asked_for(checkpoint, monkeypatch, words, graphs):  # noqa: F811
+    asked, choose = [], planner.decoder_of
+    monkeypatch.setattr(
+        planner, "decoder_of", lambda *given, **more: asked.append(more) or choose(*given, **more)
+    )
+    parser = argparse.ArgumentParser()
+    add_model_arguments(parser)
+    loaded, device = load_planner(parser.parse_args(["--checkpoint", checkpoint, "--device", "cpu", *words]))
+    assert (asked, device) == ([{"graphs": graphs}], "cpu")
+    assert isinstance(loaded._decoder, PlainDecoder)
 
 
 def plan(images, tmp_path, *words):  # noqa: F811

@@ -187,7 +187,7 @@ def seen(generator, monkeypatch):
         calls.append({"branches": branches, "decoding": decoding, "prompt": prompt, "asked": grammar.size})
         return raster.generate(branches, grammar, sampler, decoding, prompt, **more)
 
-    monkeypatch.setattr(generator, "_decode", spy)
+    monkeypatch.setattr(generator._decoder, "generate", spy)
     return calls
 
 
@@ -245,7 +245,7 @@ def test_settings_reach_the_decoder(drawer, seen):
 def test_without_settings_those_of_the_task_hold(drawer, seen):
     small = replace(SETTINGS["howto"], aspect_ratio="1*2", image_area=2048)
     parts = drawer._model, drawer._vision, drawer.tokenizer
-    generator = Generator(*parts, settings={**SETTINGS, "howto": small}, decode=drawer._decode)
+    generator = Generator(*parts, settings={**SETTINGS, "howto": small}, decode=drawer._decoder.generate)
     list(generator.generate(Request("howto", "boil an egg")))
     assert seen[0]["decoding"].text == Sampling(0.7, 200, 0.8)
     assert seen[0]["asked"] == (1, 2)

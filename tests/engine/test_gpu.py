@@ -142,14 +142,17 @@ def test_recorded_steps_give_the_plain_decoders_tokens_for_a_seed(on_gpu, publis
     assert recorded[0] == recorded[2] != recorded[1]
 
 
+@pytest.mark.parametrize("apart", [True, False], ids=["queries", "queries-and-keys"])
 @pytest.mark.parametrize("new", [1, 2])
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16], ids=["float32", "bfloat16"])
-def test_split_attention_is_attention(new, dtype):
+def test_split_attention_is_attention(new, dtype, apart):
     pytest.importorskip("triton")
     from emu_planner.engine.flash_decoding import attend_split
 
     made = torch.Generator("cuda").manual_seed(0)
     q = torch.randn(3, 16, new, 128, generator=made, device="cuda").to(dtype)
+    if not apart:  # as a joint product gives them
+        q = torch.cat((q, q[:, :2]), dim=1).transpose(1, 2).contiguous().transpose(1, 2)[:, :16]
     keys, values = (torch.randn(3, 2, 4096, 128, generator=made, device="cuda").to(dtype) for _ in range(2))
     lengths = torch.tensor([0, 63, 4000], device="cuda")
     positions = lengths[:, None] + torch.arange(new, device="cuda")

@@ -127,13 +127,13 @@ def test_the_prompt_tells_what_was_reached_where_the_model_can_read_it(parts, fr
 def prompt_of(parts, frames, past, *, history):
     """The words of the prompt that a plan with this past begins with."""
     planner = EmuPlanner(*parts, replace(CONFIG, history=history))
-    decode, prompts = planner._generate, []
+    decode, prompts = planner._decoder.generate, []
 
     def watch(branches, grammar, sampler, decoding, prompt, **more):
         prompts.append(planner.tokenizer.decode(prompt, skip_special_tokens=True))
         return decode(branches, grammar, sampler, decoding, prompt, **more)
 
-    planner._generate = watch
+    planner._decoder.generate = watch
     # the model knows one plan, and not what follows another prompt
     with contextlib.suppress(PlanError):
         events_of(planner, frames, past, max_subgoals=1)
