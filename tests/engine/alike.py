@@ -1,8 +1,8 @@
 """Two plans of one seed by two decoders: what must be equal, and where they part if it is not.
 
 Tokens and pictures must be equal, though passes round differently: in the plans of these tests the two
-best candidates for a token are 0.008 apart or more (score after temperature and chance), and rounding in
-float32 moves a score by some 1e-5. Confidence is a float made of log-probabilities and follows the rounding.
+best candidates for a token are 0.007 apart or more (score after temperature and chance), and another order
+of sums in float32 moves a score by 4e-6. Confidence is made of log-probabilities and follows the rounding.
 """
 
 import copy
