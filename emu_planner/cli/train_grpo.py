@@ -118,6 +118,10 @@ def _add_method(parser: argparse.ArgumentParser) -> None:
         help="by whose standard deviation a reward is divided: of each group, or of all groups of the step "
         "(default: %(default)s)",
     )  # fmt: skip
+    parser.add_argument(
+        "--even-groups", action="store_true",
+        help="learn from groups whose plans are all as good too: there the reference alone pulls",
+    )  # fmt: skip
 
 
 def train(args: argparse.Namespace) -> int:

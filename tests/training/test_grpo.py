@@ -227,6 +227,15 @@ def test_groups_that_are_all_as_good_change_nothing(tmp_path: Path) -> None:
     assert torch.equal(model.lm_head.weight, before.lm_head.weight)
 
 
+def test_the_reference_pulls_in_them_where_that_is_wanted(tmp_path: Path) -> None:
+    model = policy()
+    run(tmp_path / "away", model, [Share("even", 1.0, 2)], steps=12, kl_weight=0.0)
+    settings = {"steps": 12, "even_groups": True, "kl_weight": 1.0}
+    rows = run(tmp_path / "back", model, [Share("any", 1.0, 1)], **settings)
+    assert curve(rows, "groups") == [1.0] * 12
+    assert curve(rows, "kl")[-1] < 0.5 * curve(rows, "kl")[0]
+
+
 class Broken(Share):
     """A reward that is no number."""
 
