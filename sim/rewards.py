@@ -29,7 +29,7 @@ from sim.data import family_of, robot_of
 from sim.episode import random_skill
 from sim.oracle import MOST_STEPS, next_skill
 from sim.scene import training_seed
-from sim.tasks import FIRST, FIRST_COUNTS, generator
+from sim.tasks import FIRST, FIRST_COUNTS, generator, trained_robots
 from sim.world import World
 
 # What a verdict on a first subgoal says, and what one on a whole plan says
@@ -76,8 +76,16 @@ class Curriculum:
     robots: tuple[str, ...] = (robots.DEFAULT,)
     # share of next-subgoal situations where the task is done
     finished_share: float = 0.1
-    # and where, after some of the oracle's steps, something else was done
+    # and of the others where, after some of the oracle's steps, something else was done
     detour_share: float = 0.3
+
+    def __post_init__(self) -> None:
+        for family in self.families:
+            if not set(self.robots) & set(trained_robots(family)):
+                raise ValueError(
+                    f"{', '.join(self.robots)} with {family} is impossible or held out from training: leave "
+                    f"it out, or take one of {list(trained_robots(family))}"
+                )
 
 
 class Teacher:

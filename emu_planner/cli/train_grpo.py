@@ -29,7 +29,7 @@ from sim import robots
 from sim.bench.plans import MOST_SUBGOALS
 from sim.camera import VIEWS
 from sim.rewards import FIRST_REWARDS, PLAN_REWARDS, Answer, Curriculum, Situation, Verdict
-from sim.tasks import FIRST, chosen, robots_for, trained_robots
+from sim.tasks import FIRST, chosen
 from sim.teachers import Teachers
 
 # Training seeds from here on are for checks alone.
@@ -137,7 +137,7 @@ def train(args: argparse.Namespace) -> int:
             f"{source} sees {list(planner.views)}, the simulator shows {list(VIEWS)}; take a model of these"
         )
     weights = parse_weights(args.weights, ROLLOUTS[args.rollout])
-    curriculum = make_curriculum(args.families, args.robot)
+    curriculum = Curriculum(chosen(args.families), robots.chosen(args.robot))
     config = GrpoTraining(**(settings(GrpoTraining, args) | {"steps": 0 if args.minutes else args.steps}))
     insist_on_model(args.out, fingerprint(source))
     vision = load_vision_tokenizer(source, device=target).eval()
@@ -191,18 +191,6 @@ def parse_weights(words: str, names: Sequence[str]) -> dict[str, float]:
         except ValueError:
             raise ValueError(f"--weights gives {name} {number!r}; expected a number") from None
     return weights
-
-
-def make_curriculum(families: str, robot: str) -> Curriculum:
-    """What is drawn. ValueError: no such family or robot, or none that training may have do a family."""
-    wanted, names = chosen(families), robots.chosen(robot)
-    for family in wanted:
-        if not set(names) & set(trained_robots(family)):
-            raise ValueError(
-                f"{robot} with {family} is impossible or held out from training; take one of "
-                f"{[name for name in robots_for(family) if name in trained_robots(family)]}"
-            )
-    return Curriculum(wanted, names)
 
 
 def insist_on_model(out: Path, name: str) -> None:

@@ -130,7 +130,7 @@ def test_the_oracles_plan_is_worth_everything_and_less_without_each_part(
     copied = tuple(replace(step, keyframe=frozen) for step in steps)
     grey = tuple(replace(step, keyframe=Keyframe(np.full_like(frozen.rgb, 90), VIEWS)) for step in steps)
     mute = tuple(replace(step, subgoal="dance") for step in steps)
-    full, short, still, blank, nonsense, broken = teacher.judge(
+    full, short, still, blank, mumbled, broken, nonsense = teacher.judge(
         situation,
         [
             Answer(steps, True),
@@ -139,6 +139,7 @@ def test_the_oracles_plan_is_worth_everything_and_less_without_each_part(
             Answer(grey, True),
             Answer(mute, True),
             Answer(steps, True, "no plan"),
+            say("dance", "dance again", ended=True),
         ],
     )
     assert tuple(full) == PLAN_REWARDS
@@ -151,8 +152,13 @@ def test_the_oracles_plan_is_worth_everything_and_less_without_each_part(
     assert (blank["agreement"], blank["success"]) == (0.0, 1.0)
     assert blank["physics"] < 0.3
     # its first keyframe is still a possible picture
-    assert nonsense == pytest.approx(marks(PLAN_REWARDS, 0.0) | {"physics": 1 / len(steps)}, abs=1e-3)
-    assert broken == marks(PLAN_REWARDS, 0.0)
+    assert mumbled == pytest.approx(marks(PLAN_REWARDS, 0.0) | {"physics": 1 / len(steps)}, abs=1e-3)
+    assert broken == nonsense == marks(PLAN_REWARDS, 0.0)
+
+
+def test_robots_that_may_not_do_a_family_are_refused() -> None:
+    with pytest.raises(ValueError, match="mobile with push"):
+        Curriculum(("stack", "push"), ("mobile",))
 
 
 @pytest.mark.parametrize("seed", [BENCHMARK_FIRST_SEED, -1])

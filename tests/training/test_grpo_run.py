@@ -94,6 +94,7 @@ def test_a_run_keeps_its_model(tiny: Path, tmp_path: Path, capsys: pytest.Captur
         (("--weights", "words=much"), "expected a number"),
         (("--weights", "words=0,success=0"), "one above 0"),
         (("--families", "unheard"), "unheard"),
+        (("--families", "push", "--robot", "mobile"), "impossible or held out"),
         (("--group", "1"), "expected 2 or more"),
         (("--first-seed", str(CHECK_SEED)), "not for learning"),
         (("--workers", "-1"), "workers is -1"),
