@@ -1,17 +1,18 @@
-"""`emu-planner train tokenizer|lm|dida`: make a model from episodes. A composition root."""
+"""`emu-planner train tokenizer|lm|dida|grpo`: make a model from episodes. A composition root."""
 
 import argparse
 import hashlib
-import shutil
 from collections.abc import Iterator
+from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
-from dataclasses import fields, replace
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
-from typing import Any
 
 import torch
 
+from emu_planner.cli import train_grpo
+from emu_planner.cli.train_parts import SHARD_BYTES, copy_checkpoint, device, settings
 from emu_planner.engine.config import PlannerConfig
 from emu_planner.engine.dida import DidaConfig
 from emu_planner.engine.sampler import Sampling
@@ -26,7 +27,6 @@ from emu_planner.model.ibq import VisionTokenizer
 from emu_planner.model.metric_path import MetricPath, PathConfig
 from emu_planner.model.text import TextTokenizer, train_bpe, write_folder
 from emu_planner.model.transformer import Transformer, TransformerConfig
-from emu_planner.model.vocabulary import tokenizer_files
 from emu_planner.training.coding import Coders, CodersError
 from emu_planner.training.dida import CopyNoise, with_copies
 from emu_planner.training.episodes import SampleConfig, encode_frames, endless_samples, make_sample
@@ -44,8 +44,6 @@ _CHECKED = 64
 _HISTORY = 20
 # what --coders says when another run codes the pictures
 _ELSEWHERE = "elsewhere"
-# files that every hosting service takes
-_SHARD_BYTES = 15 * 2**20
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -104,26 +102,28 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
             f"--{name}", type=float, default=getattr(PathConfig, name),
             help="of the path from noise to pictures: model/metric_path.py (default: %(default)s)",
         )  # fmt: skip
+    grpo = stages.add_parser("grpo", help="let a trained model learn from the simulator's rewards")
+    train_grpo.add_arguments(grpo)
 
 
 def run(args: argparse.Namespace) -> int:
     """Train one stage; 0 when it is done, 1 when a process ended, 2 for wrong arguments or data."""
     torch.set_float32_matmul_precision("high")
-    stages = {"tokenizer": train_vision, "lm": train_lm, "dida": train_dida}
+    stages = {"tokenizer": train_vision, "lm": train_lm, "dida": train_dida, "grpo": train_grpo.train}
     try:
         return stages[args.stage](args)
     except ValueError as error:
         print(f"emu-planner train: {error}")
         return 2
-    except CodersError as error:
+    except (CodersError, BrokenProcessPool) as error:
         print(f"emu-planner train: {error}")
         return 1
 
 
 def train_vision(args: argparse.Namespace) -> int:
     """Train the vision tokenizer into OUT/checkpoint/vision_tokenizer."""
-    config = TokenizerTraining(**_settings(TokenizerTraining, args))
-    train_tokenizer(config, SIZES[args.size], _device(args))
+    config = TokenizerTraining(**settings(TokenizerTraining, args))
+    train_tokenizer(config, SIZES[args.size], device(args))
     print(f"tokenizer in {config.out / 'checkpoint'}")
     return 0
 
@@ -134,7 +134,7 @@ def train_lm(args: argparse.Namespace) -> int:
     tokenizer = args.tokenizer or source
     if tokenizer is None:
         raise ValueError("name the vision tokenizer with --tokenizer, or a model to begin with with --init")
-    vision = load_vision_tokenizer(tokenizer, device=_device(args)).eval()
+    vision = load_vision_tokenizer(tokenizer, device=device(args)).eval()
     out = args.out / "checkpoint"
     with _episodes(args, tokenizer, vision) as pool:
         if source is None:
@@ -169,8 +169,7 @@ def train_dida(args: argparse.Namespace) -> int:
     config = replace(
         PlannerConfig.from_folder(source), decoder="dida", dida=DidaConfig(steps=args.passes, path=path)
     )
-    device = _device(args)
-    vision = load_vision_tokenizer(source, device=device).eval()
+    vision = load_vision_tokenizer(source, device=device(args)).eval()
     # float32: under bfloat16 small steps of the optimiser would be lost
     model = load_transformer(source, dtype=torch.float32).train()
     args.context = args.context or model.config.max_position_embeddings
@@ -208,8 +207,8 @@ def _learn(
     path: MetricPath | None = None,
 ) -> None:
     """Train a language model on the episodes; with a path, on noisy copies of their pictures too."""
-    device, v, out = _device(args), text.vocabulary, args.out / "checkpoint"
-    if args.rows is None and device.type == "cpu":
+    target, v, out = device(args), text.vocabulary, args.out / "checkpoint"
+    if args.rows is None and target.type == "cpu":
         args.rows = 2  # the dense mask and the logits of 16 rows take 18 GB
     held_out = [make_sample(e, i % len(e.subgoals), text) for i, e in enumerate(pool.held_out[:_CHECKED])]
     samples: Iterator[Sample] = endless_samples(draws(pool), text, config)
@@ -218,14 +217,14 @@ def _learn(
         held_out = list(with_copies(held_out, v, context=args.context))
     print(f"vocabulary {v.size}")
     train_language(
-        LanguageTraining(**_settings(LanguageTraining, args)),
+        LanguageTraining(**settings(LanguageTraining, args)),
         model,
         samples,
         held_out,
         pad=v.pad,
         first_visual=v.first_visual,
-        device=device,
-        save=lambda model: save_transformer(model, out, dtype=torch.bfloat16, shard_bytes=_SHARD_BYTES),
+        device=target,
+        save=lambda model: save_transformer(model, out, dtype=torch.bfloat16, shard_bytes=SHARD_BYTES),
         noise=None if path is None else CopyNoise(path, v.first_visual),
     )
 
@@ -272,23 +271,6 @@ def prepare_checkpoint(
         max_subgoal_tokens=48,
         history=history,
     ).save(out)
-    return TextTokenizer.from_folder(out)
-
-
-def copy_checkpoint(source: Path, out: Path, vision: VisionTokenizer, config: PlannerConfig) -> TextTokenizer:
-    """Write everything of a checkpoint but the language model, as another has it, with its own planner.json.
-
-    Raises:
-        ValueError: `out` is `source`: the model that the run begins with would be written over.
-    """
-    if out.resolve() == source.resolve():
-        raise ValueError(f"--checkpoint is {source}, where this run writes its own; take another --out")
-    out.mkdir(parents=True, exist_ok=True)
-    for path in (*tokenizer_files(source), source / "tokenizer_config.json"):
-        if path.is_file():
-            shutil.copyfile(path, out / path.name)
-    save_vision_tokenizer(vision, out, dtype=torch.bfloat16)
-    config.save(out)
     return TextTokenizer.from_folder(out)
 
 
@@ -344,15 +326,3 @@ def _language(parser: argparse.ArgumentParser, *, steps: int, rate: float) -> No
         "than the training's own process, which does it without them; elsewhere: a run that is under way "
         "with the same --codes does it",
     )  # fmt: skip
-
-
-def _settings(kind: type, args: argparse.Namespace) -> dict[str, Any]:
-    """The arguments that are fields of a settings class."""
-    names = {f.name for f in fields(kind)}
-    return {name: value for name, value in vars(args).items() if name in names and value is not None}
-
-
-def _device(args: argparse.Namespace) -> torch.device:
-    if args.device != "auto":
-        return torch.device(args.device)
-    return torch.device("cuda" if torch.cuda.is_available() else "cpu")
