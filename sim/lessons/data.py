@@ -4,6 +4,7 @@ A seed always gives the same lesson; tasks take turns by seed. Writing goes on w
 `emu-planner data verify` makes lessons again from their seeds.
 """
 
+import json
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
 from functools import partial
@@ -12,7 +13,7 @@ from typing import Any
 
 from sim import digest
 from sim.camera import View
-from sim.data import read_state, state_json
+from sim.data import EpisodeReader, read_state, state_json
 from sim.lessons import chosen, make, task_of
 from sim.lessons.lesson import Lesson, Part, Thing, Truth
 from sim.scene import training_seed
@@ -46,6 +47,14 @@ class LessonReader(ShardReader[LessonRecord]):
 
     def __init__(self, folder: str | Path) -> None:
         super().__init__(folder, _from_json, COMMAND)
+
+
+def open_reader(folder: str | Path) -> ShardReader[Any]:
+    """The reader of a folder, be it of plans or of lessons. ValueError: no folder."""
+    run = Path(folder) / "run.json"
+    if run.exists() and "tasks" in json.loads(run.read_text(encoding="ascii")):
+        return LessonReader(folder)
+    return EpisodeReader(folder)
 
 
 def write(
