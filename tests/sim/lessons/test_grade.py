@@ -8,6 +8,7 @@ import cv2
 import numpy as np
 import pytest
 
+from sim.language.lessons.x2i import TEMPLATES
 from sim.lessons import edits, look, reading, tables
 from sim.lessons.grade import grade, position_errors, wish_of
 from sim.lessons.lesson import WORDS, Lesson, Picture, shown
@@ -92,7 +93,7 @@ def test_a_picture_of_nothing_shows_no_paint() -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("verb", ["recolour", "remove", "add", "move", "replace", "add seen", "recolour seen"])
+@pytest.mark.parametrize("verb", list(TEMPLATES))
 def test_an_edit_passes_and_what_was_not_asked_for_does_not(world: World, lesson: Get, verb: str) -> None:
     made = seeds_with(lesson, "x2i", lambda m: m.asked["verb"] == verb)
     assert grade(world, made, made.answer).right
