@@ -9,10 +9,13 @@ import pytest
 import torch
 from torch import Tensor
 
+from emu_planner.cli.main import main
 from emu_planner.engine.answer import AnswerReader
 from emu_planner.engine.grammar import Phase
 from emu_planner.engine.parts import GlobalThought, ImageThought, Picture, Progress, Words
 from emu_planner.engine.raster import Token
+from emu_planner.model.checkpoint import save_vision_tokenizer
+from emu_planner.model.ibq import VisionTokenizer
 from emu_planner.model.prompt import TEMPLATES, conditional_prompt
 from emu_planner.model.text import TextTokenizer, train_bpe, write_folder
 from emu_planner.model.transformer import Transformer, TransformerConfig
@@ -27,6 +30,8 @@ from emu_planner.training.lessons import (
 )
 from emu_planner.training.packing import Sample, pack
 from emu_planner.training.stream import draws, is_held_out
+from emu_planner.training.tokenizer import SIZES
+from sim import data as plans
 from sim.lessons import TASKS, data
 from sim.lessons.data import LessonReader
 from sim.lessons.lesson import IMAGE_THOUGHT, PICTURE, THOUGHT
@@ -195,3 +200,27 @@ def test_each_task_packs_and_trains_two_steps(
     assert saved
     assert any((a != b).any() for a, b in zip(before, model.parameters(), strict=True))
     assert all(torch.isfinite(parameter).all() for parameter in model.parameters())
+
+
+def test_the_command_mixes_plans_and_lessons(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    plans.write(tmp_path / "plans", episodes=SEEDS, steps="imagined")
+    data.write(tmp_path / "lessons", episodes=SEEDS, tasks="t2i,x2i")
+    torch.manual_seed(0)
+    save_vision_tokenizer(VisionTokenizer(SIZES["tiny"]), tmp_path / "vision", dtype=torch.float32)
+    given = (
+        *("train", "lm", "--data", str(tmp_path / "plans"), "--lessons", str(tmp_path / "lessons")),
+        *("--tokenizer", str(tmp_path / "vision"), "--out", str(tmp_path / "run"), "--start-with", "8"),
+        *("--steps", "2", "--width", "64", "--layers", "1", "--context", "2048", "--rows", "1"),
+        *("--device", "cpu"),
+    )
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        assert main(list(given)) == 0
+    finally:
+        torch.set_num_threads(threads)
+    told = capsys.readouterr().out
+    assert "10 lessons to begin with" in told
+    learned = TextTokenizer.from_folder(tmp_path / "run" / "checkpoint")
+    assert learned.decode(learned.encode_plain("paint a picture of two red blocks")).endswith("blocks")
+    assert (tmp_path / "run" / "state.pt").exists()
