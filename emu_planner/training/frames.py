@@ -118,10 +118,10 @@ class FramePool:
         """Until that many are there, or as many as will come.
 
         Raises:
-            ValueError: there are none, or not one episode fits the limit.
+            ValueError: there are none, none has a next one, or not one episode fits the limit.
         """
         self._follower.wait(lambda: self._full or self._count >= pictures)
-        if not self._count:
+        if not len(self._pairs):
             raise ValueError(
                 f"no episode of at most {self._limit} pictures in {self._reader.folder}; "
                 f"write some with {self._reader.command}"
@@ -167,7 +167,7 @@ def followed(records: Sequence[Framed]) -> Tensor:
     for record in records:
         rows += range(first, first + len(record.frames) - 1)
         first += len(record.frames)
-    return torch.tensor(rows)
+    return torch.tensor(rows, dtype=torch.long)
 
 
 def _decode(reader: ShardReader[Any], places: Sequence[tuple[Framed, int]], workers: int) -> Tensor:

@@ -3,6 +3,7 @@
 Every kind is convex from outside (a bowl nearly so), so its outline is the hull of its corners.
 """
 
+import functools
 import math
 from collections.abc import Iterator
 
@@ -26,6 +27,7 @@ _BOWL_OUT = 0.016  # m by which a bowl's rim is wider than its floor
 _FINE = 4  # times finer than pixels
 
 
+@functools.cache
 def corners(kind: str, yaw: float, size: float = SIZE_M) -> NDArray[np.float64]:
     """Corners [N, 3] of a thing that stands at the origin of the table, m."""
     if kind == "cylinder":
@@ -60,8 +62,17 @@ def turns(kind: str) -> Iterator[float]:
 
 def outline(view: View, points: NDArray[np.float64], at: tuple[float, float, float]) -> NDArray[np.float32]:
     """Corners in pixels [N, 2] (column, row) of a thing whose centre's foot is at a point, m."""
-    pixels = [view.project((at[0] + p[0], at[1] + p[1], at[2] + p[2])) for p in points.tolist()]
-    return np.array(pixels, np.float32)
+    pose, fx, fy, cx, cy = _pinhole(view)
+    own = (points + np.array(at) - pose[:3, 3]) @ pose[:3, :3]
+    pixels = own[:, :2] / own[:, 2:] * (fx, fy) + (cx, cy)
+    return np.asarray(pixels, np.float32)
+
+
+@functools.cache
+def _pinhole(view: View) -> tuple[NDArray[np.float64], float, float, float, float]:
+    """Pose [4, 4] and the four intrinsics, px: View.project for many points."""
+    k = view.camera.k
+    return view.world_from_optical(), k[0], k[4], k[2], k[5]
 
 
 def filled(pixels: NDArray[np.float32], shape: tuple[int, int], origin: tuple[int, int]) -> Mask:
