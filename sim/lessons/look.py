@@ -24,6 +24,10 @@ from sim.scene import COLOURS
 _SATURATION, _VALUE = 0.5, 0.12
 # px: a blob of fewer is an edge or noise
 LEAST_PX = 24
+# px: and a thing has a square of that side in it; the edge between two paints, where they mix, has none
+_CORE_PX = 5
+# px: corners are as round as a painter's, in pictures and outlines alike
+_ROUND_PX = 0.8
 _MARGIN_PX = 7  # how far an outline may be shifted to fit
 _MEET_M = 0.025  # how near two rays must pass
 Point = tuple[float, float, float]
@@ -90,7 +94,18 @@ def blobs(paint: Paint, colour: str) -> list[Blob]:
         for index in range(1, count)
         if stats[index, cv2.CC_STAT_AREA] >= LEAST_PX
     ]
-    return sorted(found, key=lambda blob: -blob.area)
+    return sorted((blob for blob in found if _has_core(blob.mask)), key=lambda blob: -blob.area)
+
+
+def _has_core(mask: Mask) -> bool:
+    square = np.ones((_CORE_PX, _CORE_PX), np.uint8)
+    return bool(cv2.erode(mask.astype(np.uint8), square).any())
+
+
+def _rounded(mask: Mask) -> NDArray[np.float32]:
+    """The mask without its sharp corners, 0 and 1."""
+    soft = cv2.GaussianBlur(mask.astype(np.float32), (0, 0), _ROUND_PX)
+    return (soft > 0.5).astype(np.float32)
 
 
 def whole(paint: Paint, colour: str) -> Blob | None:
@@ -202,13 +217,13 @@ class _Crop:
         seen = own | (paint[window] < 0)
         self.shape = own.shape
         pad = ((_MARGIN_PX, _MARGIN_PX), (_MARGIN_PX, _MARGIN_PX))
-        self.own = np.pad(own, pad).astype(np.float32)
+        self.own = _rounded(np.pad(own, pad))
         self.seen = np.pad(seen, pad, constant_values=True).astype(np.float32)
-        self.area = float(own.sum())
+        self.area = float(self.own.sum())
 
     def fit(self, pixels: NDArray[np.float32]) -> float:
         """Best share of the union that outline and blob have in common, over small shifts."""
-        template = silhouettes.filled(pixels, self.shape, self.origin).astype(np.float32)
+        template = _rounded(silhouettes.filled(pixels, self.shape, self.origin))
         if not template.any():
             return 0.0
         common = cv2.matchTemplate(self.own, template, cv2.TM_CCORR)

@@ -21,7 +21,8 @@ ITEMS = ("block", "cylinder")
 SLOTS = {"tray": 3, "box": 3, "bowl": 2, "zone": 3}
 KINDS = (*ITEMS, *SLOTS)
 SIZE_M = 0.048  # the middle one of all items
-SIZES_M = (0.046, 0.048, 0.050)
+# edges that a painter softens look a little nearer in or farther out
+SIZES_M = (0.043, 0.046, 0.049, 0.052)
 _ROUND = 24  # corners of a circle
 _BOWL_OUT = 0.016  # m by which a bowl's rim is wider than its floor
 _FINE = 4  # times finer than pixels
