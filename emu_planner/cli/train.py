@@ -2,9 +2,9 @@
 
 import argparse
 import hashlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from concurrent.futures.process import BrokenProcessPool
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -31,13 +31,22 @@ from emu_planner.training.coding import Coders, CodersError
 from emu_planner.training.dida import CopyNoise, with_copies
 from emu_planner.training.episodes import SampleConfig, encode_frames, endless_samples, make_sample
 from emu_planner.training.language import LanguageTraining, train_language
+from emu_planner.training.lessons import (
+    LessonPool,
+    endless_lesson_samples,
+    make_lesson_sample,
+    mixed,
+)
 from emu_planner.training.packing import Sample
 from emu_planner.training.stream import CodedEpisode, EpisodePool, draws
 from emu_planner.training.tokenizer import SIZES, TokenizerTraining, train_tokenizer
 from sim.camera import VIEWS
 from sim.data import EpisodeReader
+from sim.lessons.data import LessonReader
 
 _MERGES = 1000
+# lessons that a run waits for: enough to learn a vocabulary from
+_LESSONS_TO_START = 500
 # most held-out episodes that the validation loss is taken on
 _CHECKED = 64
 # subgoals of the past that a new checkpoint's prompt tells
@@ -86,6 +95,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     lm.add_argument(
         "--visual-weight", type=float, default=SampleConfig.visual_weight,
         help="how much predicting a visual token counts beside a word (default: %(default)s)",
+    )  # fmt: skip
+    lm.add_argument(
+        "--lessons", type=Path, metavar="FOLDER", help="lessons of the other tasks (data lessons) to mix in"
+    )
+    lm.add_argument(
+        "--lesson-share", type=float, default=0.5, metavar="SHARE",
+        help="samples that are lessons, with --lessons (default: %(default)s)",
     )  # fmt: skip
     lm.add_argument("--width", type=int, default=384)
     lm.add_argument("--layers", type=int, default=12)
@@ -136,9 +152,12 @@ def train_lm(args: argparse.Namespace) -> int:
         raise ValueError("name the vision tokenizer with --tokenizer, or a model to begin with with --init")
     vision = load_vision_tokenizer(tokenizer, device=device(args)).eval()
     out = args.out / "checkpoint"
-    with _episodes(args, tokenizer, vision) as pool:
+    lessons_of = _lessons(args, tokenizer, vision) if args.lessons else nullcontext()
+    with _episodes(args, tokenizer, vision) as pool, lessons_of as lessons:
         if source is None:
-            text = prepare_checkpoint(out, pool.episodes(), vision, _HISTORY if args.history else 0)
+            more = [text for lesson in lessons.episodes() for text in lesson.texts] if lessons else []
+            history = _HISTORY if args.history else 0
+            text = prepare_checkpoint(out, pool.episodes(), vision, history, more)
             size = language_size(
                 args.width, args.layers, vocabulary=text.vocabulary.size, context=args.context
             )
@@ -158,7 +177,7 @@ def train_lm(args: argparse.Namespace) -> int:
             visual_weight=args.visual_weight,
             seed=args.seed,
         )
-        _learn(args, model, pool, text, samples)
+        _learn(args, model, pool, text, samples, lessons=lessons)
     return 0
 
 
@@ -198,6 +217,19 @@ def _episodes(args: argparse.Namespace, tokenizer: Path, vision: VisionTokenizer
     print(f"{len(pool)} episodes at the end; checkpoint in {args.out / 'checkpoint'}")
 
 
+@contextmanager
+def _lessons(args: argparse.Namespace, tokenizer: Path, vision: VisionTokenizer) -> Iterator[LessonPool]:
+    """The lessons of the other tasks, coded by this process; ends with the block."""
+    name = insist_on_tokenizer(args.out, tokenizer)
+    codes = args.out / "lesson_codes" / name
+    reader = LessonReader(args.lessons)
+    pool = LessonPool(reader, partial(encode_frames, vision), codes=codes, seed=args.seed)
+    pool.wait(min(args.start_with, _LESSONS_TO_START))
+    print(f"{len(pool)} lessons to begin with")
+    yield pool
+    pool.close()
+
+
 def _learn(
     args: argparse.Namespace,
     model: Transformer,
@@ -205,6 +237,7 @@ def _learn(
     text: TextTokenizer,
     config: SampleConfig,
     path: MetricPath | None = None,
+    lessons: LessonPool | None = None,
 ) -> None:
     """Train a language model on the episodes; with a path, on noisy copies of their pictures too."""
     target, v, out = device(args), text.vocabulary, args.out / "checkpoint"
@@ -212,6 +245,10 @@ def _learn(
         args.rows = 2  # the dense mask and the logits of 16 rows take 18 GB
     held_out = [make_sample(e, i % len(e.subgoals), text) for i, e in enumerate(pool.held_out[:_CHECKED])]
     samples: Iterator[Sample] = endless_samples(draws(pool), text, config)
+    if lessons is not None:
+        fit = endless_lesson_samples(draws(lessons), text, config, context=args.context)
+        samples = mixed(samples, fit, args.lesson_share, args.seed)
+        held_out += [make_lesson_sample(e, text, context=args.context) for e in lessons.held_out[:_CHECKED]]
     if path is not None:
         samples = with_copies(samples, v, context=args.context, seed=args.seed)
         held_out = list(with_copies(held_out, v, context=args.context))
@@ -251,13 +288,13 @@ def insist_on_tokenizer(out: Path, tokenizer: Path) -> str:
 
 
 def prepare_checkpoint(
-    out: Path, episodes: list[CodedEpisode], vision: VisionTokenizer, history: int
+    out: Path, episodes: list[CodedEpisode], vision: VisionTokenizer, history: int, more: Sequence[str] = ()
 ) -> TextTokenizer:
     """Write everything of a checkpoint but the language model; a run that goes on keeps its words."""
     out.mkdir(parents=True, exist_ok=True)
     if not (out / "emu3.tiktoken").exists():
         texts = [text for e in episodes for text in (e.instruction, *e.subgoals, *e.captions)]
-        write_folder(out, train_bpe([*texts, *_TEMPLATE_WORDS], _MERGES), vision.config.n_embed)
+        write_folder(out, train_bpe([*texts, *more, *_TEMPLATE_WORDS], _MERGES), vision.config.n_embed)
     save_vision_tokenizer(vision, out, dtype=torch.bfloat16)
     height, width = (side * vision.config.downsampling for side in episodes[0].grids.shape[1:])
     PlannerConfig(
