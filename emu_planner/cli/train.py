@@ -1,35 +1,34 @@
 """`emu-planner train tokenizer|lm|dida|grpo`: make a model from episodes. A composition root."""
 
 import argparse
-import hashlib
 from collections.abc import Iterator, Sequence
 from concurrent.futures.process import BrokenProcessPool
-from contextlib import contextmanager, nullcontext
+from contextlib import nullcontext
 from dataclasses import replace
-from functools import partial
 from pathlib import Path
 
 import torch
 
-from emu_planner.cli import train_grpo
-from emu_planner.cli.train_parts import SHARD_BYTES, copy_checkpoint, device, settings
+from emu_planner.cli import train_grpo, train_pools
+from emu_planner.cli.train_parts import (
+    add_run_arguments,
+    copy_checkpoint,
+    device,
+    load_learner,
+    saver,
+    settings,
+)
 from emu_planner.engine.config import PlannerConfig
 from emu_planner.engine.dida import DidaConfig
 from emu_planner.engine.sampler import Sampling
-from emu_planner.model.checkpoint import (
-    load_transformer,
-    load_vision_tokenizer,
-    resolve,
-    save_transformer,
-    save_vision_tokenizer,
-)
+from emu_planner.model.checkpoint import load_vision_tokenizer, resolve, save_vision_tokenizer
 from emu_planner.model.ibq import VisionTokenizer
 from emu_planner.model.metric_path import MetricPath, PathConfig
 from emu_planner.model.text import TextTokenizer, train_bpe, write_folder
 from emu_planner.model.transformer import Transformer, TransformerConfig
-from emu_planner.training.coding import Coders, CodersError
+from emu_planner.training.coding import CodersError
 from emu_planner.training.dida import CopyNoise, with_copies
-from emu_planner.training.episodes import SampleConfig, encode_frames, endless_samples, make_sample
+from emu_planner.training.episodes import SampleConfig, endless_samples, make_sample
 from emu_planner.training.language import LanguageTraining, train_language
 from emu_planner.training.lessons import (
     LessonPool,
@@ -41,18 +40,12 @@ from emu_planner.training.packing import Sample
 from emu_planner.training.stream import CodedEpisode, EpisodePool, draws
 from emu_planner.training.tokenizer import SIZES, TokenizerTraining, train_tokenizer
 from sim.camera import VIEWS
-from sim.data import EpisodeReader
-from sim.lessons.data import LessonReader
 
 _MERGES = 1000
-# lessons that a run waits for: enough to learn a vocabulary from
-_LESSONS_TO_START = 500
 # most held-out episodes that the validation loss is taken on
 _CHECKED = 64
 # subgoals of the past that a new checkpoint's prompt tells
 _HISTORY = 20
-# what --coders says when another run codes the pictures
-_ELSEWHERE = "elsewhere"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -152,8 +145,8 @@ def train_lm(args: argparse.Namespace) -> int:
         raise ValueError("name the vision tokenizer with --tokenizer, or a model to begin with with --init")
     vision = load_vision_tokenizer(tokenizer, device=device(args)).eval()
     out = args.out / "checkpoint"
-    lessons_of = _lessons(args, tokenizer, vision) if args.lessons else nullcontext()
-    with _episodes(args, tokenizer, vision) as pool, lessons_of as lessons:
+    lessons_of = train_pools.lessons(args, tokenizer, vision) if args.lessons else nullcontext()
+    with train_pools.episodes(args, tokenizer, vision) as pool, lessons_of as lessons:
         if source is None:
             more = [text for lesson in lessons.episodes() for text in lesson.texts] if lessons else []
             history = _HISTORY if args.history else 0
@@ -164,8 +157,7 @@ def train_lm(args: argparse.Namespace) -> int:
             model = Transformer(size)
             model.initialise(args.seed)
         else:
-            # float32: under bfloat16 small steps of the optimiser would be lost
-            model = load_transformer(source, dtype=torch.float32).train()
+            model = load_learner(source).train()
             config = PlannerConfig.from_folder(source)
             if args.history and not config.history:
                 config = replace(config, history=_HISTORY)
@@ -189,45 +181,13 @@ def train_dida(args: argparse.Namespace) -> int:
         PlannerConfig.from_folder(source), decoder="dida", dida=DidaConfig(steps=args.passes, path=path)
     )
     vision = load_vision_tokenizer(source, device=device(args)).eval()
-    # float32: under bfloat16 small steps of the optimiser would be lost
-    model = load_transformer(source, dtype=torch.float32).train()
+    model = load_learner(source).train()
     args.context = args.context or model.config.max_position_embeddings
     out = args.out / "checkpoint"
-    with _episodes(args, source, vision) as pool:
+    with train_pools.episodes(args, source, vision) as pool:
         text = copy_checkpoint(source, out, vision, config)
         _learn(args, model, pool, text, SampleConfig(seed=args.seed), MetricPath(vision.codes, path))
     return 0
-
-
-@contextmanager
-def _episodes(args: argparse.Namespace, tokenizer: Path, vision: VisionTokenizer) -> Iterator[EpisodePool]:
-    """The run's episodes as codes; ends with the block, and tells how many there were."""
-    name = insist_on_tokenizer(args.out, tokenizer)
-    codes = (args.codes or args.out / "codes") / name
-    reader, devices = EpisodeReader(args.data), [name for name in args.coders.split(",") if name]
-    encode = None if devices else partial(encode_frames, vision)
-    if devices == [_ELSEWHERE]:
-        devices = []
-    with Coders(args.data, tokenizer, codes, devices) as coders:
-        pool = EpisodePool(reader, encode, codes=codes, seed=args.seed, check=coders.check)
-        pool.wait(args.start_with)
-        print(f"{len(pool)} episodes to begin with")
-        yield pool
-        pool.close()
-    print(f"{len(pool)} episodes at the end; checkpoint in {args.out / 'checkpoint'}")
-
-
-@contextmanager
-def _lessons(args: argparse.Namespace, tokenizer: Path, vision: VisionTokenizer) -> Iterator[LessonPool]:
-    """The lessons of the other tasks, coded by this process; ends with the block."""
-    name = insist_on_tokenizer(args.out, tokenizer)
-    codes = args.out / "lesson_codes" / name
-    reader = LessonReader(args.lessons)
-    pool = LessonPool(reader, partial(encode_frames, vision), codes=codes, seed=args.seed)
-    pool.wait(min(args.start_with, _LESSONS_TO_START))
-    print(f"{len(pool)} lessons to begin with")
-    yield pool
-    pool.close()
 
 
 def _learn(
@@ -261,30 +221,10 @@ def _learn(
         pad=v.pad,
         first_visual=v.first_visual,
         device=target,
-        save=lambda model: save_transformer(model, out, dtype=torch.bfloat16, shard_bytes=SHARD_BYTES),
+        save=saver(out),
         noise=None if path is None else CopyNoise(path, v.first_visual),
     )
-
-
-def insist_on_tokenizer(out: Path, tokenizer: Path) -> str:
-    """What identifies the vision tokenizer of a run: codes of two must not meet in one model.
-
-    Raises:
-        ValueError: the run in `out` was begun with another one.
-    """
-    inner = tokenizer / "vision_tokenizer"
-    digest = hashlib.sha256()
-    for path in sorted((inner if inner.is_dir() else tokenizer).glob("*.safetensors")):
-        digest.update(path.read_bytes())
-    name = digest.hexdigest()[:16]
-    record = out / "vision_tokenizer.txt"
-    if record.exists() and record.read_text().strip() != name:
-        raise ValueError(
-            f"the run in {out} was begun with another vision tokenizer than {tokenizer}; take a new --out"
-        )
-    out.mkdir(parents=True, exist_ok=True)
-    record.write_text(name + "\n")
-    return name
+    print(f"checkpoint in {out}")
 
 
 def prepare_checkpoint(
@@ -334,32 +274,16 @@ _TEMPLATE_WORDS = [
 
 
 def _common(parser: argparse.ArgumentParser, *, steps: int, rate: float) -> None:
+    """What the trainings on recorded episodes have in common."""
     parser.add_argument("--data", type=Path, required=True, help="folder of episodes (data sim)")
-    parser.add_argument("--out", type=Path, required=True, help="folder of the run; goes on if it exists")
-    parser.add_argument("--steps", type=int, default=steps)
-    parser.add_argument("--minutes", type=float, help="length by the clock instead of --steps")
+    add_run_arguments(parser, steps=steps)
     parser.add_argument("--rate", type=float, default=rate, help="peak learning rate")
-    parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--device", default="auto", help="auto, cpu or cuda")
 
 
 def _language(parser: argparse.ArgumentParser, *, steps: int, rate: float) -> None:
     """What the trainings of the language model have in common."""
     _common(parser, steps=steps, rate=rate)
     parser.add_argument("--rows", type=int, help="rows a step (default: 16 on a GPU, 2 on a CPU)")
-    parser.add_argument(
-        "--start-with", type=int, default=2000, metavar="EPISODES",
-        help="how many to wait for while the simulator still writes (default: %(default)s)",
-    )  # fmt: skip
     parser.add_argument("--optimiser", choices=("muon", "adamw"), default=LanguageTraining.optimiser)
     parser.add_argument("--warm-up", type=int, default=LanguageTraining.warm_up, help="steps")
-    parser.add_argument(
-        "--codes", type=Path, metavar="FOLDER",
-        help="codes of the pictures, kept for later runs with the same data (default: OUT/codes)",
-    )  # fmt: skip
-    parser.add_argument(
-        "--coders", default="", metavar="DEVICES",
-        help="devices, by commas: on each a process that codes pictures, as cuda:1,cuda:1; faster on a GPU "
-        "than the training's own process, which does it without them; elsewhere: a run that is under way "
-        "with the same --codes does it",
-    )  # fmt: skip
+    train_pools.add_arguments(parser)

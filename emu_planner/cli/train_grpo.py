@@ -4,21 +4,22 @@ import argparse
 import os
 from collections.abc import Iterator, Sequence
 from itertools import count, groupby, islice
-from pathlib import Path
 
 import numpy as np
 import torch
 
-from emu_planner.cli.train_parts import SHARD_BYTES, copy_checkpoint, device, settings
+from emu_planner.cli.train_parts import (
+    add_run_arguments,
+    copy_checkpoint,
+    device,
+    insist_on_same,
+    load_learner,
+    saver,
+    settings,
+)
 from emu_planner.engine import picture
 from emu_planner.engine.config import PlannerConfig
-from emu_planner.model.checkpoint import (
-    fingerprint,
-    load_transformer,
-    load_vision_tokenizer,
-    resolve,
-    save_transformer,
-)
+from emu_planner.model.checkpoint import fingerprint, load_vision_tokenizer, resolve
 from emu_planner.model.ibq import VisionTokenizer
 from emu_planner.model.prompt import vla_prompt
 from emu_planner.plan import Generation
@@ -45,9 +46,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         required=True,
         help="the model to begin with, and the reference: nano, a folder or a hub id",
     )
-    parser.add_argument("--out", type=Path, required=True, help="folder of the run; goes on if it exists")
-    parser.add_argument("--steps", type=int, default=200)
-    parser.add_argument("--minutes", type=float, help="length by the clock instead of --steps")
+    add_run_arguments(parser, steps=200)
     parser.add_argument(
         "--rollout", choices=ROLLOUTS, default="first-subgoal",
         help="what is drawn and judged: the next subgoal, in words, from a state inside a task, as a closed "
@@ -91,8 +90,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--workers", type=int, default=os.cpu_count() or 1,
         help="processes of the simulator; 0: none but this one (default: %(default)s)",
     )  # fmt: skip
-    parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--device", default="auto", help="auto, cpu or cuda")
 
 
 def _add_method(parser: argparse.ArgumentParser) -> None:
@@ -139,10 +136,13 @@ def train(args: argparse.Namespace) -> int:
     weights = parse_weights(args.weights, ROLLOUTS[args.rollout])
     curriculum = Curriculum(chosen(args.families), robots.chosen(args.robot))
     config = GrpoTraining(**(settings(GrpoTraining, args) | {"steps": 0 if args.minutes else args.steps}))
-    insist_on_model(args.out, fingerprint(source))
+    insist_on_same(
+        args.out / "reference.txt",
+        fingerprint(source),
+        f"the run in {args.out} was begun with another --checkpoint; take a new --out",
+    )
     vision = load_vision_tokenizer(source, device=target).eval()
-    # float32: under bfloat16 small steps of the optimiser would be lost
-    model = load_transformer(source, dtype=torch.float32)
+    model = load_learner(source)
     out = args.out / "checkpoint"
     text = copy_checkpoint(source, out, vision, planner)
     down = vision.config.downsampling
@@ -158,7 +158,7 @@ def train(args: argparse.Namespace) -> int:
         train_grpo(
             config,
             model,
-            load_transformer(source, dtype=torch.float32),
+            load_learner(source),
             form,
             lambda step: school.lots(
                 seeds_of(args.first_seed, args.situations, begin=step * config.prompts),
@@ -169,7 +169,7 @@ def train(args: argparse.Namespace) -> int:
             checks=school.checks({"first-subgoal": args.check_subgoals, "plan": args.check_plans}),
             pad=text.vocabulary.pad,
             device=target,
-            save=lambda model: save_transformer(model, out, dtype=torch.bfloat16, shard_bytes=SHARD_BYTES),
+            save=saver(out),
         )
     print(f"checkpoint in {out}")
     return 0
@@ -191,15 +191,6 @@ def parse_weights(words: str, names: Sequence[str]) -> dict[str, float]:
         except ValueError:
             raise ValueError(f"--weights gives {name} {number!r}; expected a number") from None
     return weights
-
-
-def insist_on_model(out: Path, name: str) -> None:
-    """A run goes on with the model that it began with. ValueError: it was another one."""
-    record = out / "reference.txt"
-    if record.exists() and record.read_text().strip() != name:
-        raise ValueError(f"the run in {out} was begun with another --checkpoint; take a new --out")
-    out.mkdir(parents=True, exist_ok=True)
-    record.write_text(name + "\n")
 
 
 def seeds_of(first: int, different: int, *, begin: int) -> Iterator[int]:
