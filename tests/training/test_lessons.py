@@ -211,7 +211,7 @@ def test_the_command_mixes_plans_and_lessons(tmp_path: Path, capsys: pytest.Capt
         *("train", "lm", "--data", str(tmp_path / "plans"), "--lessons", str(tmp_path / "lessons")),
         *("--tokenizer", str(tmp_path / "vision"), "--out", str(tmp_path / "run"), "--start-with", "8"),
         *("--steps", "2", "--width", "64", "--layers", "1", "--context", "2048", "--rows", "1"),
-        *("--device", "cpu"),
+        *("--device", "cpu", "--coders", "cpu", "--codes", str(tmp_path / "codes")),
     )
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
@@ -221,6 +221,10 @@ def test_the_command_mixes_plans_and_lessons(tmp_path: Path, capsys: pytest.Capt
         torch.set_num_threads(threads)
     told = capsys.readouterr().out
     assert "10 lessons to begin with" in told
+    # coded by processes of their own, apart: shards of both have the same names
+    plan_codes, lesson_codes = sorted((tmp_path / "codes").iterdir())
+    assert lesson_codes.name == f"{plan_codes.name}-lessons"
+    assert {path.name for path in lesson_codes.iterdir()} == {"shard-00000.npy"}
     learned = TextTokenizer.from_folder(tmp_path / "run" / "checkpoint")
     assert learned.decode(learned.encode_plain("paint a picture of two red blocks")).endswith("blocks")
     assert (tmp_path / "run" / "state.pt").exists()
