@@ -47,8 +47,9 @@ class Situation:
     """A state to plan from."""
 
     scene: SceneName
-    # what was done before
+    # what was done before, and the subgoals that asked for it
     skills: Skills
+    done: tuple[str, ...]
     # a whole plan is wanted, from the scene's start; else the next subgoal
     whole: bool
     instruction: str
@@ -118,7 +119,8 @@ class Teacher:
         scene = SceneName(family, seed, robot_of(seed, own.robots, own.families))
         with Trail(self._world, scene) as trail:
             skills = () if whole else self._course(trail)
-            return Situation(scene, skills, whole, trail.scene.instruction, trail.at(skills).picture)
+            done = _worded(skills, trail)
+            return Situation(scene, skills, done, whole, trail.scene.instruction, trail.at(skills).picture)
 
     def judge(self, situation: Situation, answers: Sequence[Answer]) -> list[Verdict]:
         """How good each answer is: FIRST_REWARDS or PLAN_REWARDS, each in [0, 1], 1 the best."""
@@ -142,6 +144,12 @@ class Teacher:
             if trail.at(aside).ok:
                 return aside
         return skills
+
+
+def _worded(skills: Skills, trail: Trail) -> tuple[str, ...]:
+    """Skills as subgoals, in any of the ways to say them."""
+    rng = generator(trail.scene.family, trail.scene.seed, "words")
+    return tuple(language.word_skill(skill, trail.scene, int(rng.integers(1000))) for skill in skills)
 
 
 def judge_first(trail: Trail, done: Skills, answer: Answer) -> Verdict:

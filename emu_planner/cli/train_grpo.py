@@ -154,7 +154,7 @@ def train(args: argparse.Namespace) -> int:
         planner.context or model.config.max_position_embeddings,
     )
     with Teachers(curriculum, workers=args.workers) as teachers:
-        school = School(teachers, form, vision)
+        school = School(teachers, form, vision, planner)
         train_grpo(
             config,
             model,
@@ -212,8 +212,10 @@ def seeds_of(first: int, different: int, *, begin: int) -> Iterator[int]:
 class School:
     """Prompts from the simulator's situations, and its verdicts as rewards."""
 
-    def __init__(self, teachers: Teachers, form: Form, vision: VisionTokenizer) -> None:
-        self._teachers, self._form, self._vision = teachers, form, vision
+    def __init__(
+        self, teachers: Teachers, form: Form, vision: VisionTokenizer, planner: PlannerConfig
+    ) -> None:
+        self._teachers, self._form, self._vision, self._planner = teachers, form, vision, planner
         self._judged: Sequence[SampledPlan] = ()
         self._verdicts: list[Verdict] = []
 
@@ -256,7 +258,9 @@ class School:
         grids = encode_frames(self._vision, pictures)
         return [
             Prompt(
-                vla_prompt(self._form.tokenizer, situation.instruction, [grid]),
+                vla_prompt(
+                    self._form.tokenizer, situation.instruction, [grid], self._planner.told(situation.done)
+                ),
                 Generation(max_subgoals=MOST_SUBGOALS if situation.whole else 1, keyframes=situation.whole),
                 situation,
             )

@@ -74,6 +74,15 @@ def test_nonsense_is_worth_nothing(teacher: Teacher, situations: list[Situation]
         assert teacher.judge(situation, answers) == [marks(FIRST_REWARDS, 0.0)] * len(answers)
 
 
+def test_words_of_the_past_are_of_its_skills(situations: list[Situation], world: World) -> None:
+    ways = set()
+    for situation in situations:
+        scene = world.reset(situation.scene.family, situation.scene.seed, situation.scene.robot)
+        assert tuple(language.parse_skill(words, scene) for words in situation.done) == situation.skills
+        ways |= {words.split()[0] for words in situation.done}
+    assert len(ways) > 2
+
+
 def test_situations_are_of_many_kinds(situations: list[Situation], world: World) -> None:
     assert {situation.scene.family for situation in situations} == set(FAMILIES)
     assert len({len(situation.skills) for situation in situations}) > 3

@@ -2,19 +2,24 @@
 
 import json
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 
 from emu_planner.cli.main import main
-from emu_planner.cli.train_grpo import CHECK_SEED, SimulatorReward, parse_weights, seeds_of
+from emu_planner.cli.train_grpo import CHECK_SEED, School, SimulatorReward, parse_weights, seeds_of
 from emu_planner.engine.config import PlannerConfig
 from emu_planner.engine.planner import EmuPlanner
-from emu_planner.model.checkpoint import load_transformer
-from emu_planner.training.rollouts import SampledPlan
+from emu_planner.model.checkpoint import load_transformer, load_vision_tokenizer
+from emu_planner.plan.step import Outcome, Step, StepOutcome
+from emu_planner.training.episodes import encode_frames
+from emu_planner.training.rollouts import Form, SampledPlan
 from sim.camera import VIEWS
-from sim.rewards import PLAN_REWARDS
+from sim.rewards import PLAN_REWARDS, Curriculum
+from sim.teachers import Teachers
 from tools.make_tiny_checkpoint import make
 
 pytestmark = pytest.mark.slow
@@ -114,6 +119,26 @@ def test_a_model_of_other_cameras_is_refused(
     make(other, tasks=("vla",), context=512)
     assert grpo(other, tmp_path / "out", "--steps", "1") == 2
     assert "['camera']" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("history", [0, 2])
+def test_a_prompt_is_what_a_closed_loop_asks(tiny: Path, tmp_path: Path, history: int) -> None:
+    make(tmp_path, tasks=("vla",), context=1024)
+    replace(PlannerConfig.from_folder(tiny), history=history).save(tmp_path)
+    planner = EmuPlanner.load(tmp_path, device="cpu", threads=1)
+    vision = load_vision_tokenizer(tmp_path).eval()
+    form = Form(planner.tokenizer, (1, 1), lambda _: pytest.fail("a word has no picture"), 8, 1024)
+    with Teachers(Curriculum(("stack",)), workers=0) as teachers:
+        situations = next(teachers.situations(iter([range(100, 108)]), whole=False))
+        school = School(teachers, form, vision, planner.config)
+        prompts = next(school.lots(iter(range(100, 108)), 8, whole=False))
+    assert max(len(situation.done) for situation in situations) > 2
+    grids = encode_frames(vision, torch.from_numpy(np.stack([one.picture for one in situations])))
+    for prompt, situation, grid in zip(prompts, situations, grids, strict=True):
+        past = [
+            StepOutcome(Step(index, words), Outcome.SUCCEEDED) for index, words in enumerate(situation.done)
+        ]
+        assert prompt.ids == planner._prompt(situation.instruction, grid, past)
 
 
 def test_situations_come_again_or_never() -> None:
