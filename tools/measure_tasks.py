@@ -12,8 +12,8 @@ Random weights would hardly ever open a picture or end: each is one id of 151,85
 answer is narrowed (`Paced`): a text has --words tokens, each chosen by the model among all words, then the
 one id that opens the next picture, and after the last picture the one that ends the answer. These two ids
 cost a pass but no full output head; nothing else differs. Speed and memory are those of trained weights,
-what is said and drawn is noise. A short answer that is not counted comes first, to warm up; on a GPU each
-task's passes are recorded inside its time, unless --no-graphs has them sent one by one.
+what is said and drawn is noise. A short answer that is not counted comes first, to warm up; on a GPU
+passes are sent one by one, or with --graphs recorded, inside each task's time.
 
 Without --tokenizer the vocabulary is made up, of as many ids as the model has. Knows no trained weights.
 """
@@ -357,7 +357,7 @@ def read_arguments(words: Sequence[str] | None = None) -> argparse.Namespace:
     add("--folder", type=Path, help="the checkpoint there; what it lacks is written first, and kept")
     add("--shard-gb", type=float, default=1.0, help="size of a file (default: %(default)s)")
     add("--tokenizer", type=Path, help="text tokenizer's files (default: those of the folder, or made up)")
-    add("--no-graphs", dest="graphs", action="store_const", const=False, help="plain passes on a GPU too")
+    add("--graphs", action="store_true", help="recorded passes on a GPU")
     add(
         "--device",
         default="cuda" if torch.cuda.is_available() else "cpu",

@@ -16,6 +16,8 @@
 #                      on a machine with two GPUs, two sizes can learn from one simulator
 #   TOKENIZER          a checkpoint whose vision tokenizer is used instead of training a new one
 #   INIT               a checkpoint whose words and weights the language model begins with, as nano
+#   STEPS              imagined (each skill's outcome is set) or executed (the robot moves): data sim --steps
+#   DATA_OPTIONS, LM_OPTIONS   more words for `data sim` and `train lm`
 #   CODERS             devices of the processes that code pictures for the language model, by commas
 #                      (three on the last GPU; none without one)
 #   PYTHON             the interpreter (python3)
@@ -28,7 +30,7 @@ mkdir -p "$run" "$data"
 
 if [ -z "${DATA:-}" ]; then
     OMP_NUM_THREADS=1 nice -n 15 "${emu[@]}" data sim --out "$data" --episodes "${EPISODES:-200000}" \
-        ${WORKERS:+--workers "$WORKERS"} >"$run/data.log" 2>&1 &
+        --steps "${STEPS:-imagined}" ${DATA_OPTIONS:-} ${WORKERS:+--workers "$WORKERS"} >"$run/data.log" 2>&1 &
     writer=$!
     # what it has not finished is written by the next run
     trap 'kill "$writer" 2>/dev/null || true' EXIT
@@ -43,5 +45,5 @@ fi
 last='import torch; n = torch.cuda.device_count(); print(",".join([f"cuda:{n - 1}"] * 3) if n else "")'
 coders=${CODERS-$("${emu[0]}" -c "$last")}
 "${emu[@]}" train lm --data "$data" --tokenizer "$tokenizer" --out "$run/lm" ${INIT:+--init "$INIT"} \
-    --coders "$coders" --steps 0 --minutes "${LM_MINUTES:-14}"
+    --coders "$coders" --steps 0 --minutes "${LM_MINUTES:-14}" ${LM_OPTIONS:-}
 echo "nano: $run/lm/checkpoint"

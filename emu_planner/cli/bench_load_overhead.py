@@ -12,7 +12,6 @@ from rich.console import Console
 
 from emu_planner.cli.bench_load_clients import robot_view
 from emu_planner.cli.bench_load_server import Served, Server
-from emu_planner.cli.paced_service import PacedPlanner
 from emu_planner.cli.processes import Children
 from emu_planner.plan import Generation, Planner, Still, Task
 from emu_planner.wire.client import RemotePlanner
@@ -23,6 +22,9 @@ _WIDTH, _HEIGHT = 640, 480
 
 def measure(pairs: int, children: Children, console: Console) -> dict[str, Any]:
     """Milliseconds of wall time and of the server's CPU, medians over `pairs` plans of each kind."""
+    # not above: other benchmarks run without what a service needs
+    from emu_planner.cli.paced_service import PacedPlanner
+
     console.print("overhead beside a direct call ...", highlight=False)
     server = Server("overhead service", Served(None, 4, 1, 0.0), children, console)
     direct = PacedPlanner()

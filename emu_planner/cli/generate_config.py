@@ -65,8 +65,8 @@ class GenerateConfig:
     threads: int = 1
     # how images are decoded, one of DECODERS; None: as the checkpoint says
     decoder: str | None = None
-    # whether a GPU's passes are recorded; None: where they can be
-    graphs: bool | None = None
+    # whether a GPU's passes are recorded
+    graphs: bool = False
     # what differs from the task's own sampling settings, by the names of Settings
     sampling: Mapping[str, Any] = field(default_factory=dict)
     # prompts that stand in the settings file itself

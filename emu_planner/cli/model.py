@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 
 def add_model_arguments(parser: argparse.ArgumentParser) -> None:
-    """--checkpoint, --vision, --tokenizer, --device, --threads, --decoder, --no-graphs."""
+    """--checkpoint, --vision, --tokenizer, --device, --threads, --decoder, --graphs."""
     parser.add_argument(
         "--checkpoint",
         default="nano",
@@ -56,7 +56,7 @@ def add_model_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def add_decoder_argument(parser: argparse.ArgumentParser) -> None:
-    """--decoder and --no-graphs; those not given are None."""
+    """--decoder and --graphs; those not given are None."""
     parser.add_argument(
         "--decoder",
         choices=DECODERS,
@@ -65,12 +65,10 @@ def add_decoder_argument(parser: argparse.ArgumentParser) -> None:
         "as the checkpoint's planner.json says, else raster)",
     )
     parser.add_argument(
-        "--no-graphs",
-        dest="graphs",
-        action="store_const",
-        const=False,
-        help="on a GPU, send each pass by itself instead of recorded ones (CUDA graphs): slower, with the "
-        "same tokens up to rounding; for comparison",
+        "--graphs",
+        action=argparse.BooleanOptionalAction,
+        help="on one GPU, send recorded passes (CUDA graphs) instead of each by itself: faster, but not yet "
+        "shown to give the same plans",
     )
 
 
@@ -93,7 +91,7 @@ def load_planner(args: argparse.Namespace, plans: int = 1) -> "tuple[EmuPlanner,
             decoder=args.decoder,
             progress=progress,
             plans=plans,
-            graphs=args.graphs,
+            graphs=bool(args.graphs),
         )
     return planner, ",".join(devices)
 

@@ -1,4 +1,4 @@
-"""Which decoder a model of one's own gets: plain, or with recorded passes where it lies on one GPU."""
+"""Which decoder a model of one's own gets: plain, or on request with recorded passes."""
 
 from collections.abc import Callable, Collection, Sequence
 from typing import Any, Protocol
@@ -58,7 +58,7 @@ class PlainDecoder:
 
 
 def decoder_of(
-    model: Transformer, generate: Generate = raster.generate, *, graphs: bool | None = None
+    model: Transformer, generate: Generate = raster.generate, *, graphs: bool = False
 ) -> PlainDecoder | DeviceDecoder:
     """The decoder of a model.
 
@@ -66,10 +66,8 @@ def decoder_of(
         model: on one device or several.
         generate: how codes are chosen.
         graphs: whether passes over few tokens are recorded as CUDA graphs, where the model lies on one
-            device; without CUDA they are the same passes, not recorded. None: where that device is a GPU.
+            device; without CUDA they are the same passes, not recorded.
     """
-    if graphs is None:
-        graphs = model.lm_head.weight.is_cuda
     if not graphs or is_spread(model):
         return PlainDecoder(model, generate)
     own = None if generate is raster.generate else generate

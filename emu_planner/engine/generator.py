@@ -72,7 +72,7 @@ class Generator:
         settings: Mapping[str, Settings] = SETTINGS,
         decode: Generate = raster.generate,
         scheduler: Decoder | None = None,
-        graphs: bool | None = None,
+        graphs: bool = False,
     ) -> None:
         check_parts(model, vision, tokenizer)
         self.tokenizer, self.settings = tokenizer, settings
@@ -90,7 +90,7 @@ class Generator:
         dtype: torch.dtype | None = None,
         progress: Progress | None = None,
         decoder: str | None = None,
-        graphs: bool | None = None,
+        graphs: bool = False,
     ) -> "Generator":
         """The generator of a checkpoint.
 

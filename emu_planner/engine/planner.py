@@ -79,7 +79,7 @@ class EmuPlanner:
         config: PlannerConfig,
         *,
         plans: int = 1,
-        graphs: bool | None = None,
+        graphs: bool = False,
     ) -> None:
         self.config = config
         self.tokenizer = tokenizer
@@ -113,7 +113,7 @@ class EmuPlanner:
         progress: Progress | None = None,
         decoder: str | None = None,
         plans: int = 1,
-        graphs: bool | None = None,
+        graphs: bool = False,
     ) -> "EmuPlanner":
         """The planner of a checkpoint.
 

@@ -1,6 +1,8 @@
 """`emu-planner bench engine` at toy size on a CPU: what it prints belongs together."""
 
 import json
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -40,6 +42,14 @@ def test_two_decoders_are_measured_in_one_run(tmp_path: Path) -> None:
         ratio = found[f"plain: {name}"] / found[name]
         assert found[f"times plain: {name}"] == pytest.approx(ratio)
         assert ratio > 0
+
+
+def test_it_needs_nothing_of_a_service() -> None:
+    code = (
+        "import sys; sys.modules['grpc_health'] = None; from emu_planner.cli.main import main; "
+        f"sys.exit(main({['bench', 'engine', *_TOY, '--no-transformers']!r}))"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True)
 
 
 def test_nano_is_measured_at_its_own_size() -> None:

@@ -106,8 +106,8 @@ def test_the_decoder_that_is_asked_for_runs_and_gives_the_same_story(generate, t
     assert stories[0] == stories[1]
 
 
-@pytest.mark.parametrize(("words", "graphs"), [((), None), (("--no-graphs",), False)])
-def test_recorded_passes_are_left_out_where_that_is_asked_for(generate, monkeypatch, words, graphs):
+@pytest.mark.parametrize(("words", "graphs"), [((), False), (("--graphs",), True)])
+def test_passes_are_recorded_where_that_is_asked_for(generate, monkeypatch, words, graphs):
     asked, choose = [], generator.decoder_of
     monkeypatch.setattr(
         generator, "decoder_of", lambda *parts, **more: asked.append(more) or choose(*parts, **more)

@@ -94,9 +94,12 @@ def test_a_toml_file_may_hold_the_prompts(folder):
 def test_flags_go_before_the_file(folder):
     file = written(folder, YAML)
     words = ("--text-top-k", "9", "--seed", "8", "--prompt", "other", "--image", "b.png", "--output", "o")
-    assert config_of("--config", file).graphs is None
-    config = config_of("--config", file, "--no-graphs", *words)
-    assert config.graphs is False
+    assert config_of("--config", file).graphs is False
+    config = config_of("--config", file, "--graphs", *words)
+    assert config.graphs is True
+    recorded = written(folder, "graphs: true\n" + YAML, "recorded.yaml")
+    assert config_of("--config", recorded).graphs is True
+    assert config_of("--config", recorded, "--no-graphs").graphs is False
     assert config.settings(SETTINGS["story"]).text_top_k == 9
     assert (config.seed, config.prompt, config.prompts, config.image) == (8, "other", None, ("b.png",))
     assert str(config.folder) == "o"

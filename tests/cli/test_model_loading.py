@@ -11,6 +11,7 @@ from rich.console import Console
 from emu_planner.cli.model import add_model_arguments, choose_devices, load_planner, loading_bar
 from emu_planner.engine import planner
 from emu_planner.engine.decoders import PlainDecoder
+from emu_planner.engine.graphs import DeviceDecoder
 from emu_planner.model.checkpoint import CheckpointError
 from tests.cli.runs import run_cli
 from tests.cli.test_serve_command import (  # noqa: F401 - fixtures
@@ -77,8 +78,8 @@ def test_a_bar_over_bytes_is_shown_to_people_only():
     assert not text.getvalue()
 
 
-@pytest.mark.parametrize(("words", "graphs"), [((), None), (("--no-graphs",), False)])
-def test_recorded_passes_are_left_out_where_that_is_asked_for(checkpoint, monkeypatch, words, graphs):  # noqa: F811
+@pytest.mark.parametrize(("words", "graphs"), [((), False), (("--graphs",), True)])
+def test_passes_are_recorded_where_that_is_asked_for(checkpoint, monkeypatch, words, graphs):  # noqa: F811
     asked, choose = [], planner.decoder_of
     monkeypatch.setattr(
         planner, "decoder_of", lambda *given, **more: asked.append(more) or choose(*given, **more)
@@ -87,7 +88,7 @@ def test_recorded_passes_are_left_out_where_that_is_asked_for(checkpoint, monkey
     add_model_arguments(parser)
     loaded, device = load_planner(parser.parse_args(["--checkpoint", checkpoint, "--device", "cpu", *words]))
     assert (asked, device) == ([{"graphs": graphs}], "cpu")
-    assert isinstance(loaded._decoder, PlainDecoder)
+    assert isinstance(loaded._decoder, DeviceDecoder if graphs else PlainDecoder)
 
 
 def plan(images, tmp_path, *words):  # noqa: F811

@@ -20,6 +20,7 @@ from emu_planner.engine.raster import generate
 from emu_planner.engine.request import Request, Settings
 from emu_planner.engine.sampler import Sampler, Sampling
 from emu_planner.plan import FinishReason, Generation, KeyframeProgress, PlanComplete, Stop, Task, collect
+from tests.engine.alike import check_alike, plan_of
 from tests.engine.conftest import CONFIG, INSTRUCTION, SUBGOALS
 from tests.engine.shared import VOCABULARY, random_ask, random_model, told
 
@@ -43,8 +44,12 @@ def on_gpu(parts):
 
 @pytest.fixture(scope="module")
 def planners(on_gpu):
-    """One as it is by default, and a plain one."""
-    return EmuPlanner(*on_gpu, HOT), EmuPlanner(*on_gpu, HOT, graphs=False)
+    """One with recorded passes, and a plain one."""
+    return recording(on_gpu), EmuPlanner(*on_gpu, HOT)
+
+
+def recording(parts, config=HOT):
+    return EmuPlanner(*parts, config, graphs=True)
 
 
 def report(planner, frames, seed, **asked):
@@ -52,7 +57,7 @@ def report(planner, frames, seed, **asked):
     return collect(INSTRUCTION, events)
 
 
-def test_plans_are_recorded_by_default(planners, frames):
+def test_what_is_recorded(planners, frames):
     recorded, plain = planners
     assert isinstance(recorded._decoder, DeviceDecoder)
     assert not isinstance(plain._decoder, DeviceDecoder)
@@ -66,32 +71,32 @@ def test_plan_after_plan_is_the_plain_one(planners, frames):
     found = []
     for seed in range(4):
         for asked in ({}, {"guidance_scale": 1.0}, {"max_subgoals": 1}, {"temperature": 0.0}):
-            found.append(report(recorded, frames, seed, **asked))
-            assert found[-1] == report(plain, frames, seed, **asked)
+            made = plan_of(recorded, frames, seed, **asked)
+            check_alike(made, plan_of(plain, frames, seed, **asked), (seed, asked))
+            found.append(made.report)
     assert tuple(step.subgoal for step in found[0].steps) == SUBGOALS
     assert len({made.steps[0].keyframe.rgb.tobytes() for made in found[::4]}) > 1, "seeds must matter"
 
 
 def test_three_plans_at_once_while_recordings_are_made(on_gpu, planners, frames):
     for _ in range(3):
-        recorded = EmuPlanner(*on_gpu, HOT)
+        recorded = recording(on_gpu)
         begin = threading.Barrier(3)
 
         def plan(seed, recorded=recorded, begin=begin):
             if seed < 3:
                 begin.wait(60)
-            return report(recorded, frames, seed, guidance_scale=(1.0, 2.0, 3.0)[seed % 3])
+            return plan_of(recorded, frames, seed, guidance_scale=(1.0, 2.0, 3.0)[seed % 3])
 
         with ThreadPoolExecutor(3) as threads:
             found = list(threads.map(plan, range(12)))
-        expected = [
-            report(planners[1], frames, seed, guidance_scale=(1.0, 2.0, 3.0)[seed % 3]) for seed in range(12)
-        ]
-        assert found == expected
+        for seed, made in enumerate(found):
+            scale = (1.0, 2.0, 3.0)[seed % 3]
+            check_alike(made, plan_of(planners[1], frames, seed, guidance_scale=scale), (seed, scale))
 
 
 def test_memory_does_not_grow_from_plan_to_plan(on_gpu, frames):
-    recorded = EmuPlanner(*on_gpu, HOT)
+    recorded = recording(on_gpu)
 
     def plans(count):
         for seed in range(count):
@@ -110,7 +115,7 @@ def test_memory_goes_with_the_planner(on_gpu, planners, frames):
     report(planners[0], frames, 1)  # what libraries keep for good is there
     gc.collect()
     before = torch.cuda.memory_allocated()
-    recorded = EmuPlanner(*on_gpu, HOT)
+    recorded = recording(on_gpu)
     report(recorded, frames, 1)
     held = torch.cuda.memory_allocated() - before
     assert held >= 2**20
@@ -119,11 +124,12 @@ def test_memory_goes_with_the_planner(on_gpu, planners, frames):
 
 
 def test_changing_requests_replace_the_oldest_recordings(on_gpu, planners, frames):
-    recorded = EmuPlanner(*on_gpu, HOT)
+    recorded = recording(on_gpu)
     recorded._decoder = DeviceDecoder(on_gpu[0], DeviceConfig(recordings=1), attend=best_attention(on_gpu[0]))
     for seed, scale in enumerate((2.0, 1.0, 3.0, 2.0)):
         asked = {"guidance_scale": scale, "max_subgoals": 1}
-        assert report(recorded, frames, seed, **asked) == report(planners[1], frames, seed, **asked)
+        plain = plan_of(planners[1], frames, seed, **asked)
+        check_alike(plan_of(recorded, frames, seed, **asked), plain, asked)
         assert len(recorded._decoder._memory._workshop.recordings._known) == 1
 
 
@@ -136,20 +142,20 @@ def test_a_stop_inside_a_picture_ends_the_plan(planners, frames):
         if isinstance(event, PlanComplete):
             reasons.append(event.reason)
     assert reasons == [FinishReason.INTERRUPTED]
-    assert report(recorded, frames, 2) == report(plain, frames, 2)
+    check_alike(plan_of(recorded, frames, 2), plan_of(plain, frames, 2))
 
 
 @pytest.mark.parametrize("room", [8, 20, 30])
 def test_a_full_context_ends_the_plan_where_it_ends_the_plain_one(on_gpu, planners, frames, room):
     prompt = report(planners[1], frames, 1).timing.prompt_tokens
     small = replace(HOT, context=prompt + room)
-    found = report(EmuPlanner(*on_gpu, small), frames, 1)
-    assert found == report(EmuPlanner(*on_gpu, small, graphs=False), frames, 1)
-    assert found.reason == FinishReason.LENGTH.value
+    found = plan_of(recording(on_gpu, small), frames, 1)
+    check_alike(found, plan_of(EmuPlanner(*on_gpu, small), frames, 1))
+    assert found.report.reason == FinishReason.LENGTH.value
 
 
 def test_generations_of_all_kinds_are_the_plain_ones(on_gpu):
-    recorded, plain = Generator(*on_gpu), Generator(*on_gpu, graphs=False)
+    recorded, plain = Generator(*on_gpu, graphs=True), Generator(*on_gpu)
     assert isinstance(recorded._decoder, DeviceDecoder)
     base = Settings(text_top_k=1, image_temperature=3.0, image_area=2048, max_new_tokens=90)
     pictures = []
@@ -193,7 +199,7 @@ def test_answer_after_answer_has_the_plain_decoders_tokens(split, fused):
 
 @pytest.mark.skipif(torch.cuda.device_count() < 2, reason="torch finds no second CUDA device")
 def test_another_device_than_the_first(parts, planners, frames):
-    recorded = EmuPlanner(*moved(parts, "cuda:1"), HOT)
+    recorded = recording(moved(parts, "cuda:1"))
     assert isinstance(recorded._decoder, DeviceDecoder)
     for seed in (1, 2):
-        assert report(recorded, frames, seed) == report(planners[1], frames, seed)
+        check_alike(plan_of(recorded, frames, seed), plan_of(planners[1], frames, seed), seed)

@@ -10,12 +10,13 @@ import pytest
 
 from emu_planner.engine.branches import Branches
 from emu_planner.engine.generator import Generator
-from emu_planner.engine.graphs import DeviceDecoder
+from emu_planner.engine.graphs import DeviceConfig, DeviceDecoder
 from emu_planner.engine.parts import Picture
 from emu_planner.engine.planner import EmuPlanner
 from emu_planner.engine.request import Request, Settings
 from emu_planner.engine.sampler import Sampling
 from emu_planner.plan import FinishReason, Generation, KeyframeProgress, PlanComplete, Stop, Task, collect
+from tests.engine.alike import check_alike, plan_of
 from tests.engine.conftest import CONFIG, INSTRUCTION, SUBGOALS
 
 # hot enough for a seed to matter; words stay those of the plan
@@ -55,6 +56,37 @@ def test_plan_after_plan_is_the_plain_one(planners, frames):
             found.append(made)
     assert tuple(step.subgoal for step in found[0].steps) == SUBGOALS
     assert len({made.steps[0].keyframe.rgb.tobytes() for made in found[::4]}) > 1, "seeds must matter"
+
+
+def test_in_another_order_of_sums_words_and_pictures_are_the_plain_ones(parts, frames):
+    """As on a GPU: in float32, made of fewer, larger pieces; only confidence may follow the rounding."""
+    model = copy.deepcopy(parts[0])  # its weights are moved
+    recorded, plain = EmuPlanner(model, *parts[1:], HOT), EmuPlanner(*parts, HOT)
+    recorded._decoder = DeviceDecoder(model, DeviceConfig(fused=True))
+    for seed in range(6):
+        for asked in ({}, {"guidance_scale": 1.0}, {"temperature": 0.0}):
+            made = plan_of(recorded, frames, seed, **asked)
+            check_alike(made, plan_of(plain, frames, seed, **asked), (seed, asked))
+
+
+def test_a_plan_that_differs_is_told_by_its_first_token(planners, frames):
+    recorded, plain = planners
+    expected = plan_of(plain, frames, 1)
+    other = plan_of(recorded, frames, 2)
+    told = r"token \d+ \(step 0, IMAGE, \d+ since .*plainly its score is -?[\d.]+; the best two are .* apart"
+    with pytest.raises(AssertionError, match=told):
+        check_alike(other, expected)
+    fewer = plan_of(recorded, frames, 1, max_subgoals=1)
+    with pytest.raises(AssertionError, match="tokens instead of"):
+        check_alike(fewer, expected)
+
+
+def test_another_confidence_is_told(planners, frames):
+    made = plan_of(planners[1], frames, 1)
+    first, *rest = made.report.steps
+    less = replace(first, confidence=first.confidence - 1e-4)
+    with pytest.raises(AssertionError, match="tokens and pictures are equal; confidence"):
+        check_alike(replace(made, report=replace(made.report, steps=(less, *rest))), made)
 
 
 def test_plans_at_once_are_those_made_alone(planners, frames):

@@ -1,7 +1,9 @@
 """A link that breaks under RemotePlanner: real sockets, cut at many places; every event comes once."""
 
+import gc
 import threading
 import time
+import weakref
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
@@ -363,3 +365,30 @@ def test_a_long_plan_needs_little_memory_because_what_has_arrived_is_not_kept():
     assert seen == expected
     pictures = [event.step.keyframe.rgb for event in seen if isinstance(event, StepComplete)]
     assert sum(picture.nbytes for picture in pictures) > 2 * config.resume_bytes
+
+
+class Remembering:
+    """A planner that knows which of its pictures are still in somebody's memory."""
+
+    def __init__(self, inner):
+        self.inner, self.pictures = inner, []
+
+    def plan(self, task, frames, history=(), *, stop=None):
+        for event in self.inner.plan(task, frames, history, stop=stop):
+            if isinstance(event, StepComplete):
+                self.pictures.append(weakref.ref(event.step.keyframe.rgb))
+            yield event
+            del event
+
+
+def test_a_session_that_is_over_gives_its_pictures_back_without_a_garbage_collection():
+    planner = Remembering(FakePlanner(steps=6))
+    gc.disable()
+    try:
+        with running_service(lambda: planner, service_config()) as target:
+            with RemotePlanner(target, ClientConfig(images=PNG)) as remote:
+                steps = [event for event in remote.plan(TASK, STILL) if isinstance(event, StepComplete)]
+            assert len(steps) == len(planner.pictures) == 6
+            wait_until(lambda: not any(picture() is not None for picture in planner.pictures))
+    finally:
+        gc.enable()
