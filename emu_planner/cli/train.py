@@ -62,6 +62,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="how many to wait for while the simulator still writes (default: %(default)s)",
     )  # fmt: skip
     tokenizer.add_argument(
+        "--thing-weight", type=float, default=TokenizerTraining.thing_weight, metavar="WEIGHT",
+        help="how much more pixels near an edge count, as those of small things (default: %(default)s)",
+    )  # fmt: skip
+    tokenizer.add_argument(
         "--size", choices=SIZES, default="nano", help="of the network; tiny tries the path on a CPU"
     )
     lm = stages.add_parser("lm", help="train the language model on words and visual codes")

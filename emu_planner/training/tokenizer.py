@@ -24,6 +24,8 @@ from sim.lessons.data import open_reader
 
 # Two grey levels: a patch that changes less does not change
 _STILL = 2 / 127.5
+# Twelve grey levels between neighbours: an edge
+_EDGE = 12 / 127.5
 
 SIZES = {
     # 16 px a code, 8,192 codes: 288 codes for a picture of 384x192 px
@@ -80,6 +82,8 @@ class TokenizerTraining:
     # early, with it for long equal pixels get unequal codes
     crowding_weight: float = 0.02
     edge_weight: float = 1.0
+    # how much more a pixel near an edge of the picture counts: things are small on a large plain table
+    thing_weight: float = 0.0
     # of a patch's latent changing between two pictures of a scene in which the patch does not
     drift_weight: float = 0.5
     # seconds between two saved states
@@ -88,6 +92,8 @@ class TokenizerTraining:
     def __post_init__(self) -> None:
         if self.batch_size < 2 or self.batch_size % 2:
             raise ValueError(f"batch_size is {self.batch_size}; expected pairs of pictures: 2, 4, 6 ...")
+        if self.thing_weight < 0:
+            raise ValueError(f"thing_weight is {self.thing_weight}; expected 0 or more")
 
 
 def train_tokenizer(config: TokenizerTraining, vision: VisionConfig, device: torch.device) -> VisionTokenizer:
@@ -176,7 +182,9 @@ class _Trainer:
             extra = extra + config.crowding_weight * crowding
         with torch.autocast(self.device.type, torch.bfloat16):
             out = self.reconstruct(z.to(images.dtype))
-        loss, parts = picture_loss(out.float(), images, edge_weight=config.edge_weight)
+        loss, parts = picture_loss(
+            out.float(), images, edge_weight=config.edge_weight, thing_weight=config.thing_weight
+        )
         (loss + extra).backward()
         nn.utils.clip_grad_norm_(self.model.parameters(), 1.0)
         self.optimiser.step()
@@ -240,17 +248,36 @@ def drift(latent: Tensor, images: Tensor) -> Tensor:
     return (distance * still).sum() / still.sum().clamp_min(1) / variance
 
 
-def picture_loss(out: Tensor, target: Tensor, *, edge_weight: float) -> tuple[Tensor, dict[str, Tensor]]:
-    """Loss of pictures [B, 3, H, W] in [-1, 1], and its parts with the PSNR in dB."""
-    absolute = (out - target).abs().mean()
-    squared = (out - target).square().mean()
-    edges = (_down(out) - _down(target)).abs().mean() + (_right(out) - _right(target)).abs().mean()
-    psnr = 10 * torch.log10(4.0 / squared.detach().clamp_min(1e-10))
+def picture_loss(
+    out: Tensor, target: Tensor, *, edge_weight: float, thing_weight: float = 0.0
+) -> tuple[Tensor, dict[str, Tensor]]:
+    """Loss of pictures [B, 3, H, W] in [-1, 1], its parts, and the PSNR in dB of all and of `things`."""
+    near = things(target)
+    weight = 1 + thing_weight * near
+    weight = weight / weight.mean()
+    error = out - target
+    absolute = (weight * error.abs()).mean()
+    squared = (weight * error.square()).mean()
+    edges = (weight[:, :, 1:] * (_down(out) - _down(target)).abs()).mean()
+    edges = edges + (weight[:, :, :, 1:] * (_right(out) - _right(target)).abs()).mean()
+    seen = error.detach().square().mean(dim=1, keepdim=True)
     return absolute + squared + edge_weight * edges, {
         "absolute": absolute.detach(),
         "edges": edges.detach(),
-        "psnr": psnr,
+        "psnr": _decibel(seen.mean()),
+        "psnr_things": _decibel((seen * near).sum() / near.sum().clamp_min(1.0)),
     }
+
+
+def things(target: Tensor) -> Tensor:
+    """1 within 8 px of an edge of a picture, else 0: [B, 1, H, W] for pictures [B, 3, H, W] in [-1, 1]."""
+    edge = F.pad(_down(target).abs().amax(dim=1, keepdim=True), (0, 0, 1, 0))
+    edge = torch.maximum(edge, F.pad(_right(target).abs().amax(dim=1, keepdim=True), (1, 0, 0, 0)))
+    return (F.max_pool2d(edge, 17, stride=1, padding=8) > _EDGE).float()
+
+
+def _decibel(squared: Tensor) -> Tensor:
+    return 10 * torch.log10(4.0 / squared.clamp_min(1e-10))
 
 
 def _down(x: Tensor) -> Tensor:
