@@ -71,6 +71,11 @@ class Look:
     diffuse: float
 
 
+def nominal_views() -> tuple[View, ...]:
+    """The two cameras without jitter: what is known of a picture of which nothing is known."""
+    return tuple(View(*nominal) for nominal in _NOMINAL)
+
+
 def draw_look(rng: np.random.Generator) -> Look:
     """A random look: camera poses jitter by about a centimetre, light and table vary widely."""
     views = []

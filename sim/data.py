@@ -11,30 +11,23 @@ families.
 """
 
 import argparse
-import contextlib
 import json
-import multiprocessing
 import os
 import sys
-import time
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
-
-import cv2
-import numpy as np
-from numpy.typing import NDArray
 
 from sim import digest, robots
 from sim.episode import STEPS, Episode, ImperfectError, record
 from sim.scene import Fact, Skill, training_seed
+from sim.shard_reader import ShardReader
+from sim.shard_writer import Entry, Places, write_run
 from sim.state import SymbolicState
 from sim.tasks import FIRST, chosen, robots_for, trained_robots
 from sim.world import World
-
-SHARD_SEEDS = 50
-_COUNTS = "counts.json"  # written last
 
 
 @dataclass(frozen=True)
@@ -71,54 +64,11 @@ class Record:
         )
 
 
-class EpisodeReader:
-    """Iterates the records of all finished shards, in order; new shards show up in a new pass."""
+class EpisodeReader(ShardReader[Record]):
+    """Reads the episodes of a folder; picture `index` is the one before that step, the last the end."""
 
     def __init__(self, folder: str | Path) -> None:
-        self.folder = Path(folder)
-        if not self.folder.is_dir():
-            raise ValueError(f"{self.folder} is no folder; write episodes there with sim.data")
-
-    def __iter__(self) -> Iterator[Record]:
-        for shard in self.shards():
-            yield from self.records(shard)
-
-    def shards(self) -> list[str]:
-        """Names of the finished shards, in order."""
-        return sorted(path.stem for path in self.folder.glob("shard-*.jsonl"))
-
-    @property
-    def finished(self) -> bool:
-        """Whether the writer has written all that it was asked for."""
-        return (self.folder / _COUNTS).exists()
-
-    def records(self, shard: str) -> list[Record]:
-        """The records of one shard, in order."""
-        with (self.folder / f"{shard}.jsonl").open(encoding="ascii") as lines:
-            return [_from_json(shard, json.loads(line)) for line in lines]
-
-    def frame(self, record: Record, index: int) -> NDArray[np.uint8]:
-        """Picture before step `index` of the record (the last: at its end), [192, 384, 3] uint8 RGB."""
-        offset, length = record.frames[index]
-        with (self.folder / f"{record.shard}.frames").open("rb") as file:
-            file.seek(offset)
-            return decode_png(file.read(length))
-
-
-def decode_png(data: bytes) -> NDArray[np.uint8]:
-    """PNG to [H, W, 3] uint8 RGB. ValueError: not a picture."""
-    image = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR)
-    if image is None:
-        raise ValueError(f"{len(data)} bytes are no PNG; the .frames file is damaged, write it again")
-    return np.ascontiguousarray(image[:, :, ::-1]).astype(np.uint8, copy=False)
-
-
-def encode_png(rgb: NDArray[np.uint8], effort: int = 1) -> bytes:
-    """[H, W, 3] uint8 RGB to PNG; effort 1 is fast, 9 small."""
-    ok, data = cv2.imencode(".png", rgb[:, :, ::-1], [cv2.IMWRITE_PNG_COMPRESSION, effort])
-    if not ok:
-        raise ValueError(f"OpenCV cannot write a PNG of shape {rgb.shape}")
-    return data.tobytes()
+        super().__init__(folder, _from_json, "emu-planner data sim")
 
 
 def family_of(seed: int, families: tuple[str, ...] = FIRST) -> str:
@@ -167,14 +117,6 @@ def write(
             f"{robot} with {', '.join(unseen)} is held out from training, for the suite "
             f"embodied-generalisation: leave them out, or take {trained_robots(unseen[0])}"
         )
-    training_seed(first_seed)
-    training_seed(first_seed + episodes - 1)
-    folder = Path(out)
-    folder.mkdir(parents=True, exist_ok=True)
-    jobs = [
-        (folder, index, (names, wanted, steps), range(start, min(start + SHARD_SEEDS, first_seed + episodes)))
-        for index, start in enumerate(range(first_seed, first_seed + episodes, SHARD_SEEDS))
-    ]
     run: dict[str, int | str] = {
         "episodes": episodes,
         "first_seed": first_seed,
@@ -182,66 +124,27 @@ def write(
         "families": ",".join(wanted),
         "steps": steps,
     }
-    _insist_on_same_run(folder, run)
-    began, counts = time.monotonic(), {"seeds": 0, "written": 0, "dropped": 0}
-    with contextlib.ExitStack() as stack:
-        results: Iterator[tuple[str, int, int]] = map(_write_shard, jobs)
-        if workers > 1:
-            pool = stack.enter_context(multiprocessing.get_context("spawn").Pool(workers))
-            results = pool.imap_unordered(_write_shard, jobs)
-        for name, seeds, written in results:
-            counts["seeds"] += seeds
-            counts["written"] += written
-            counts["dropped"] += seeds - written
-            rate = counts["seeds"] / (time.monotonic() - began)
-            log(f"{name}: {written} of {seeds}; {counts['seeds']}/{episodes} seeds, {rate:.1f} a second")
-    (folder / _COUNTS).write_text(json.dumps(counts) + "\n", encoding="ascii")
-    return counts
-
-
-def _insist_on_same_run(folder: Path, run: dict[str, int | str]) -> None:
-    path = folder / "run.json"
     # runs from before there were others do not name theirs
-    first = {"robot": robots.DEFAULT, "families": ",".join(FIRST), "steps": STEPS[0]}
-    there = first | json.loads(path.read_text(encoding="ascii")) if path.exists() else run
-    if there != run:
-        raise ValueError(f"{folder} holds the run {there}, not {run}; go on with that, or take a new folder")
-    path.write_text(json.dumps(run) + "\n", encoding="ascii")
+    first: dict[str, int | str] = {"robot": robots.DEFAULT, "families": ",".join(FIRST), "steps": STEPS[0]}
+    return write_run(
+        Path(out), run, _entries, (names, wanted, steps), defaults=first, workers=workers, log=log
+    )
 
 
-def _write_shard(
-    job: tuple[Path, int, tuple[tuple[str, ...], tuple[str, ...], str], range],
-) -> tuple[str, int, int]:
-    """Write one shard, unless it is there; returns its name, its seeds and how many were good."""
-    folder, index, (names, families, steps), seeds = job
-    name = f"shard-{index:05d}"
-    lines_path, frames_path = folder / f"{name}.jsonl", folder / f"{name}.frames"
-    if lines_path.exists():
-        with lines_path.open(encoding="ascii") as lines:
-            return name, len(seeds), sum(1 for _ in lines)
-    written, temporary = 0, f".{os.getpid()}.tmp"
-    lines_part, frames_part = Path(f"{lines_path}{temporary}"), Path(f"{frames_path}{temporary}")
-    with World() as world, lines_part.open("w", encoding="ascii") as lines, frames_part.open("wb") as frames:
+def _entries(wanted: tuple[tuple[str, ...], tuple[str, ...], str], seeds: range) -> Iterator[Entry]:
+    """The good episodes of these seeds."""
+    names, families, steps = wanted
+    with World() as world:
         for seed in seeds:
+            robot, family = robot_of(seed, names, families), family_of(seed, families)
             try:
-                robot = robot_of(seed, names, families)
-                family = family_of(seed, families)
                 episode = record(world, family, training_seed(seed), robot, steps=steps)
             except ImperfectError:
                 continue
-            places = []
-            for picture in episode.pictures:
-                data = encode_png(picture)
-                places.append((frames.tell(), len(data)))
-                frames.write(data)
-            lines.write(json.dumps(to_line(episode, places)) + "\n")
-            written += 1
-    os.replace(frames_part, frames_path)
-    os.replace(lines_part, lines_path)
-    return name, len(seeds), written
+            yield Entry(episode.pictures, partial(to_line, episode))
 
 
-def to_line(episode: Episode, frames: list[tuple[int, int]]) -> dict[str, Any]:
+def to_line(episode: Episode, frames: Places) -> dict[str, Any]:
     """What a line of the .jsonl says of an episode whose pictures lie at (offset, length) in .frames."""
     line = {
         "family": episode.scene.family,
@@ -250,7 +153,7 @@ def to_line(episode: Episode, frames: list[tuple[int, int]]) -> dict[str, Any]:
         "instruction": episode.scene.instruction,
         "steps": [{"subgoal": taken.subgoal, "skill": _skill_list(taken.skill)} for taken in episode.steps],
         "frames": frames,
-        "states": [_state_json(state) for state in episode.states],
+        "states": [state_json(state) for state in episode.states],
         "detour": [_skill_list(skill) for skill in episode.detour],
         "success": episode.success,
     }
@@ -266,11 +169,14 @@ def _skill_list(skill: Skill) -> list[str]:
 _SELDOM = ("parts", "spatial", "blocked", "stage")
 
 
-def _state_json(state: SymbolicState) -> dict[str, Any]:
+def state_json(state: SymbolicState) -> dict[str, Any]:
+    """A state as JSON data; `read_state` takes it back."""
     return {key: value for key, value in asdict(state).items() if value or key not in _SELDOM}
 
 
-def _state(line: dict[str, Any]) -> SymbolicState:
+def read_state(line: dict[str, Any]) -> SymbolicState:
+    """The state that `state_json` wrote."""
+
     def facts(key: str) -> tuple[Fact, ...]:
         return tuple(Fact(f["object"], f["relation"], f["target"]) for f in line.get(key, ()))
 
@@ -296,7 +202,7 @@ def _from_json(shard: str, line: dict[str, Any]) -> Record:
         tuple(step["subgoal"] for step in line["steps"]),
         tuple(Skill(*step["skill"]) for step in line["steps"]),
         tuple((offset, length) for offset, length in line["frames"]),
-        tuple(_state(state) for state in line["states"]),
+        tuple(read_state(state) for state in line["states"]),
         tuple(Skill(*skill) for skill in line["detour"]),
         line["success"],
     )

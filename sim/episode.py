@@ -131,7 +131,7 @@ def record(
     detour: list[Skill] = []
     if rng.random() < DETOUR_SHARE and family not in tasks.FIRST_COUNTS:
         for _ in range(int(rng.integers(1, 3))):
-            skill = _random_skill(world, rng)
+            skill = random_skill(world, rng)
             do(world, skill)
             detour.append(skill)
     episode = run(world, oracle_chooser(scene, rng), do)
@@ -143,7 +143,7 @@ def record(
     return Episode(scene, tuple(detour), episode.steps, episode.pictures, episode.states, episode.success)
 
 
-def _random_skill(world: World, rng: np.random.Generator) -> Skill:
+def random_skill(world: World, rng: np.random.Generator) -> Skill:
     """A legal skill; each kind of target or relation has the same chance."""
     options = world.legal_skills()
     kinds = sorted({_target_kind(world.scene, skill) for skill in options})

@@ -15,18 +15,25 @@ from numpy.typing import NDArray
 
 from sim import digest
 from sim.camera import VIEWS
-from sim.data import decode_png
+from sim.shard_reader import decode_png
 
 Line = dict[str, Any]
 Picture = NDArray[np.uint8]
 
 # The manifest that every export holds: a folder with one is no run
 EXPORT_FILE = "export.json"
+# What a line has: one of a plan, and one of a lesson (sim/lessons/data.py)
 _KEYS = {"family", "seed", "robot", "instruction", "steps", "frames", "states", "detour", "success"}
+_LESSON_KEYS = {"task", "seed", "robot", "instruction", "references", "parts", "frames", "truths", "asked"}
 
 
 class DamageError(ValueError):
     """A file is not as it was written; the message names the file and the record."""
+
+
+def is_lesson(line: Line) -> bool:
+    """Whether a line is of a lesson; else of a plan."""
+    return "task" in line
 
 
 @dataclass(frozen=True)
@@ -68,8 +75,9 @@ class Shard:
             line = json.loads(text)
         except json.JSONDecodeError as error:
             raise DamageError(f"{where} is no JSON: {error}") from error
-        if not isinstance(line, dict) or not line.keys() >= _KEYS:
-            raise DamageError(f"{where} is no record; expected an object with at least {sorted(_KEYS)}")
+        keys = _LESSON_KEYS if isinstance(line, dict) and is_lesson(line) else _KEYS
+        if not isinstance(line, dict) or not line.keys() >= keys:
+            raise DamageError(f"{where} is no record; expected an object with at least {sorted(keys)}")
         try:
             _check_form(line)
         except (TypeError, ValueError, LookupError) as error:
@@ -80,7 +88,7 @@ class Shard:
 
     def title(self, line: Line) -> str:
         """How a message names a record."""
-        return f"{self.name}, record {line['family']}/{line['seed']}"
+        return f"{self.name}, record {line['task' if is_lesson(line) else 'family']}/{line['seed']}"
 
     def lines(self) -> Iterator[Line]:
         """All records in order. DamageError at the first that is damaged."""
@@ -120,9 +128,13 @@ class Shard:
 
 def _check_form(line: Line) -> None:
     """Raise ValueError, TypeError or LookupError where the parts of a line do not fit together."""
-    count = len(line["steps"]) + 1
-    if {len(line["frames"]), len(line["states"])} != {count}:
-        raise ValueError(f"{count - 1} steps, {len(line['frames'])} pictures, {len(line['states'])} states")
+    if is_lesson(line):
+        count = line["references"] + sum(kind == "picture" for kind, _ in line["parts"])
+        states = line["truths"]
+    else:
+        count, states = len(line["steps"]) + 1, line["states"]
+    if {len(line["frames"]), len(states)} != {count}:
+        raise ValueError(f"{count} pictures told of, {len(line['frames'])} there, {len(states)} states")
     for offset, length in line["frames"]:
         if offset < 0 or length <= 0:
             raise ValueError(f"a picture of {length} bytes at {offset}")
@@ -140,6 +152,11 @@ class Run:
     # what came of it, from counts.json
     counts: dict[str, int]
     shards: tuple[Shard, ...]
+
+    @property
+    def holds_lessons(self) -> bool:
+        """Whether it is of `data lessons`; else of `data sim`."""
+        return "tasks" in self.settings
 
     def check_count(self) -> None:
         """Raise DamageError where a shard or a line is lost: there are fewer records than were written."""

@@ -14,8 +14,11 @@ import numpy as np
 
 from sim import data
 from sim.episode import STEPS, Episode, ImperfectError, record
+from sim.lessons import data as lessons
+from sim.lessons import make
+from sim.lessons.lesson import Lesson
 from sim.scene import training_seed
-from sim.shards import DamageError, Line, Run, Shard
+from sim.shards import DamageError, Line, Run, Shard, is_lesson
 from sim.world import World
 
 # Records that a process takes at a time
@@ -153,6 +156,9 @@ def _do_batch(steps: str, batch: _Batch) -> tuple[int, list[str]]:
 
 def _differences(world: World, shard: Shard, line: Line, steps: str) -> Iterator[str]:
     """What the simulator makes of the record's seed now, where it is not what is on disk."""
+    if is_lesson(line):
+        yield from _lesson_differences(world, shard, line)
+        return
     try:
         episode = record(world, line["family"], training_seed(line["seed"]), line["robot"], steps=steps)
     except ImperfectError as error:
@@ -161,14 +167,28 @@ def _differences(world: World, shard: Shard, line: Line, steps: str) -> Iterator
     except ValueError as error:
         yield f"it cannot be made again: {error}"
         return
-    fresh = data.to_line(episode, line["frames"])
-    for key in sorted(line.keys() & fresh.keys() - {"frames", "sha256"}):
-        if line[key] != _plain(fresh[key]):
-            yield f"{key} made again is {_plain(fresh[key])!r}, on disk {line[key]!r}"
+    yield from _line_differences(line, data.to_line(episode, line["frames"]))
     yield from _picture_differences(episode, shard, line)
 
 
-def _picture_differences(episode: Episode, shard: Shard, line: Line) -> Iterator[str]:
+def _lesson_differences(world: World, shard: Shard, line: Line) -> Iterator[str]:
+    """The same for a lesson."""
+    try:
+        lesson = make(world, line["task"], training_seed(line["seed"]))
+    except ValueError as error:
+        yield f"it cannot be made again: {error}"
+        return
+    yield from _line_differences(line, lessons.to_line(lesson, line["frames"]))
+    yield from _picture_differences(lesson, shard, line)
+
+
+def _line_differences(line: Line, fresh: Line) -> Iterator[str]:
+    for key in sorted(line.keys() & fresh.keys() - {"frames", "sha256"}):
+        if line[key] != _plain(fresh[key]):
+            yield f"{key} made again is {_plain(fresh[key])!r}, on disk {line[key]!r}"
+
+
+def _picture_differences(episode: Episode | Lesson, shard: Shard, line: Line) -> Iterator[str]:
     pictures = shard.pictures(line)
     if len(pictures) != len(episode.pictures):
         yield f"made again it has {len(episode.pictures)} pictures, on disk {len(pictures)}"

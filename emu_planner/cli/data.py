@@ -1,12 +1,16 @@
-"""`emu-planner data sim|export|verify`: write training episodes, hand them on, check them."""
+"""`emu-planner data sim|lessons|export|verify`: write training episodes, hand them on, check them."""
 
 import argparse
+import json
 import os
 import sys
 from pathlib import Path
 
 from sim import card, data
-from sim.shards import open_run
+from sim.lessons import TASKS
+from sim.lessons import card as lessons_card
+from sim.lessons import data as lessons
+from sim.shards import Run, open_run
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -16,6 +20,17 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     sim = actions.add_parser("sim", help=about, description=about)
     data.add_arguments(sim)
     sim.set_defaults(do=_sim)
+    about = "exact lessons for the tasks besides plans, from training seeds"
+    lesson = actions.add_parser("lessons", help=about, description=about)
+    lesson.add_argument("--out", required=True, help="folder for the shards")
+    lesson.add_argument(
+        "--tasks", default="all",
+        help=f"all, or names with commas, which take turns: {', '.join(TASKS)} (default: %(default)s)",
+    )  # fmt: skip
+    lesson.add_argument("--episodes", type=int, default=1000, help="how many seeds")
+    lesson.add_argument("--first-seed", type=int, default=0, help="training seeds are below 1000000000")
+    lesson.add_argument("--workers", type=int, default=os.cpu_count() or 1, help="processes")
+    lesson.set_defaults(do=_lessons)
     about = "episodes in another format, without loss; a call that was cut goes on"
     export = actions.add_parser("export", help=about, description=about)
     export.add_argument("--data", type=Path, required=True, help="folder of a finished run of data sim")
@@ -24,7 +39,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     export.set_defaults(do=_export)
     about = "check every file by hash, and make records again from their seeds"
     verify = actions.add_parser("verify", help=about, description=about)
-    verify.add_argument("--data", type=Path, required=True, help="folder of a finished run of data sim")
+    verify.add_argument(
+        "--data", type=Path, required=True, help="folder of a finished run of data sim or lessons"
+    )
     verify.add_argument("--sample", type=int, help="make only N records again; 0: none (default: all)")
     verify.add_argument("--workers", type=int, default=os.cpu_count() or 1, help="processes")
     verify.add_argument(
@@ -49,12 +66,33 @@ def _sim(args: argparse.Namespace) -> int:
     return status
 
 
+def _lessons(args: argparse.Namespace) -> int:
+    counts = lessons.write(
+        args.out,
+        episodes=args.episodes,
+        tasks=args.tasks,
+        first_seed=args.first_seed,
+        workers=args.workers,
+        log=lambda line: print(line, flush=True),
+    )
+    print(json.dumps(counts))
+    print(f"card: {lessons_card.write(open_run(args.out))}")
+    return 0
+
+
 def _export(args: argparse.Namespace) -> int:
     from sim.export.formats import export
 
-    export(open_run(args.data), args.format, args.out, print)
+    export(_plans(open_run(args.data)), args.format, args.out, print)
     print(f"{args.format} export of {args.data}: {args.out}")
     return 0
+
+
+def _plans(run: Run) -> Run:
+    """The run; ValueError: it is not of plans."""
+    if run.holds_lessons:
+        raise ValueError(f"{run.folder} holds lessons; only runs of data sim are exported")
+    return run
 
 
 def _verify(args: argparse.Namespace) -> int:

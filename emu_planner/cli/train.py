@@ -1,51 +1,51 @@
-"""`emu-planner train tokenizer|lm|dida`: make a model from episodes. A composition root."""
+"""`emu-planner train tokenizer|lm|dida|grpo`: make a model from episodes. A composition root."""
 
 import argparse
-import hashlib
-import shutil
-from collections.abc import Iterator
-from contextlib import contextmanager
-from dataclasses import fields, replace
-from functools import partial
+from collections.abc import Iterator, Sequence
+from concurrent.futures.process import BrokenProcessPool
+from contextlib import nullcontext
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import torch
 
+from emu_planner.cli import train_grpo, train_pools
+from emu_planner.cli.train_parts import (
+    add_run_arguments,
+    copy_checkpoint,
+    device,
+    load_learner,
+    saver,
+    settings,
+)
 from emu_planner.engine.config import PlannerConfig
 from emu_planner.engine.dida import DidaConfig
 from emu_planner.engine.sampler import Sampling
-from emu_planner.model.checkpoint import (
-    load_transformer,
-    load_vision_tokenizer,
-    resolve,
-    save_transformer,
-    save_vision_tokenizer,
-)
+from emu_planner.model.checkpoint import load_vision_tokenizer, resolve, save_vision_tokenizer
 from emu_planner.model.ibq import VisionTokenizer
 from emu_planner.model.metric_path import MetricPath, PathConfig
 from emu_planner.model.text import TextTokenizer, train_bpe, write_folder
 from emu_planner.model.transformer import Transformer, TransformerConfig
-from emu_planner.model.vocabulary import tokenizer_files
-from emu_planner.training.coding import Coders, CodersError
+from emu_planner.training.coding import CodersError
 from emu_planner.training.dida import CopyNoise, with_copies
-from emu_planner.training.episodes import SampleConfig, encode_frames, endless_samples, make_sample
+from emu_planner.training.episodes import SampleConfig, endless_samples, make_sample
 from emu_planner.training.language import LanguageTraining, train_language
+from emu_planner.training.lessons import (
+    LessonPool,
+    endless_lesson_samples,
+    make_lesson_sample,
+    mixed,
+)
 from emu_planner.training.packing import Sample
 from emu_planner.training.stream import CodedEpisode, EpisodePool, draws
 from emu_planner.training.tokenizer import SIZES, TokenizerTraining, train_tokenizer
 from sim.camera import VIEWS
-from sim.data import EpisodeReader
 
 _MERGES = 1000
 # most held-out episodes that the validation loss is taken on
 _CHECKED = 64
 # subgoals of the past that a new checkpoint's prompt tells
 _HISTORY = 20
-# what --coders says when another run codes the pictures
-_ELSEWHERE = "elsewhere"
-# files that every hosting service takes
-_SHARD_BYTES = 15 * 2**20
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -93,6 +93,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--visual-weight", type=float, default=SampleConfig.visual_weight,
         help="how much predicting a visual token counts beside a word (default: %(default)s)",
     )  # fmt: skip
+    lm.add_argument(
+        "--lessons", type=Path, metavar="FOLDER", help="lessons of the other tasks (data lessons) to mix in"
+    )
+    lm.add_argument(
+        "--lesson-share", type=float, default=0.5, metavar="SHARE",
+        help="samples that are lessons, with --lessons (default: %(default)s)",
+    )  # fmt: skip
     lm.add_argument("--width", type=int, default=384)
     lm.add_argument("--layers", type=int, default=12)
     dida = stages.add_parser("dida", help="adapt a trained model to decode all codes of a picture at once")
@@ -108,26 +115,28 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
             f"--{name}", type=float, default=getattr(PathConfig, name),
             help="of the path from noise to pictures: model/metric_path.py (default: %(default)s)",
         )  # fmt: skip
+    grpo = stages.add_parser("grpo", help="let a trained model learn from the simulator's rewards")
+    train_grpo.add_arguments(grpo)
 
 
 def run(args: argparse.Namespace) -> int:
     """Train one stage; 0 when it is done, 1 when a process ended, 2 for wrong arguments or data."""
     torch.set_float32_matmul_precision("high")
-    stages = {"tokenizer": train_vision, "lm": train_lm, "dida": train_dida}
+    stages = {"tokenizer": train_vision, "lm": train_lm, "dida": train_dida, "grpo": train_grpo.train}
     try:
         return stages[args.stage](args)
     except ValueError as error:
         print(f"emu-planner train: {error}")
         return 2
-    except CodersError as error:
+    except (CodersError, BrokenProcessPool) as error:
         print(f"emu-planner train: {error}")
         return 1
 
 
 def train_vision(args: argparse.Namespace) -> int:
     """Train the vision tokenizer into OUT/checkpoint/vision_tokenizer."""
-    config = TokenizerTraining(**_settings(TokenizerTraining, args))
-    train_tokenizer(config, SIZES[args.size], _device(args))
+    config = TokenizerTraining(**settings(TokenizerTraining, args))
+    train_tokenizer(config, SIZES[args.size], device(args))
     print(f"tokenizer in {config.out / 'checkpoint'}")
     return 0
 
@@ -138,19 +147,21 @@ def train_lm(args: argparse.Namespace) -> int:
     tokenizer = args.tokenizer or source
     if tokenizer is None:
         raise ValueError("name the vision tokenizer with --tokenizer, or a model to begin with with --init")
-    vision = load_vision_tokenizer(tokenizer, device=_device(args)).eval()
+    vision = load_vision_tokenizer(tokenizer, device=device(args)).eval()
     out = args.out / "checkpoint"
-    with _episodes(args, tokenizer, vision) as pool:
+    lessons_of = train_pools.lessons(args, tokenizer, vision) if args.lessons else nullcontext()
+    with train_pools.episodes(args, tokenizer, vision) as pool, lessons_of as lessons:
         if source is None:
-            text = prepare_checkpoint(out, pool.episodes(), vision, _HISTORY if args.history else 0)
+            more = [text for lesson in lessons.episodes() for text in lesson.texts] if lessons else []
+            history = _HISTORY if args.history else 0
+            text = prepare_checkpoint(out, pool.episodes(), vision, history, more)
             size = language_size(
                 args.width, args.layers, vocabulary=text.vocabulary.size, context=args.context
             )
             model = Transformer(size)
             model.initialise(args.seed)
         else:
-            # float32: under bfloat16 small steps of the optimiser would be lost
-            model = load_transformer(source, dtype=torch.float32).train()
+            model = load_learner(source).train()
             config = PlannerConfig.from_folder(source)
             if args.history and not config.history:
                 config = replace(config, history=_HISTORY)
@@ -162,7 +173,7 @@ def train_lm(args: argparse.Namespace) -> int:
             visual_weight=args.visual_weight,
             seed=args.seed,
         )
-        _learn(args, model, pool, text, samples)
+        _learn(args, model, pool, text, samples, lessons=lessons)
     return 0
 
 
@@ -173,34 +184,14 @@ def train_dida(args: argparse.Namespace) -> int:
     config = replace(
         PlannerConfig.from_folder(source), decoder="dida", dida=DidaConfig(steps=args.passes, path=path)
     )
-    device = _device(args)
-    vision = load_vision_tokenizer(source, device=device).eval()
-    # float32: under bfloat16 small steps of the optimiser would be lost
-    model = load_transformer(source, dtype=torch.float32).train()
+    vision = load_vision_tokenizer(source, device=device(args)).eval()
+    model = load_learner(source).train()
     args.context = args.context or model.config.max_position_embeddings
     out = args.out / "checkpoint"
-    with _episodes(args, source, vision) as pool:
+    with train_pools.episodes(args, source, vision) as pool:
         text = copy_checkpoint(source, out, vision, config)
         _learn(args, model, pool, text, SampleConfig(seed=args.seed), MetricPath(vision.codes, path))
     return 0
-
-
-@contextmanager
-def _episodes(args: argparse.Namespace, tokenizer: Path, vision: VisionTokenizer) -> Iterator[EpisodePool]:
-    """The run's episodes as codes; ends with the block, and tells how many there were."""
-    name = insist_on_tokenizer(args.out, tokenizer)
-    codes = (args.codes or args.out / "codes") / name
-    reader, devices = EpisodeReader(args.data), [name for name in args.coders.split(",") if name]
-    encode = None if devices else partial(encode_frames, vision)
-    if devices == [_ELSEWHERE]:
-        devices = []
-    with Coders(args.data, tokenizer, codes, devices) as coders:
-        pool = EpisodePool(reader, encode, codes=codes, seed=args.seed, check=coders.check)
-        pool.wait(args.start_with)
-        print(f"{len(pool)} episodes to begin with")
-        yield pool
-        pool.close()
-    print(f"{len(pool)} episodes at the end; checkpoint in {args.out / 'checkpoint'}")
 
 
 def _learn(
@@ -210,59 +201,44 @@ def _learn(
     text: TextTokenizer,
     config: SampleConfig,
     path: MetricPath | None = None,
+    lessons: LessonPool | None = None,
 ) -> None:
     """Train a language model on the episodes; with a path, on noisy copies of their pictures too."""
-    device, v, out = _device(args), text.vocabulary, args.out / "checkpoint"
-    if args.rows is None and device.type == "cpu":
+    target, v, out = device(args), text.vocabulary, args.out / "checkpoint"
+    if args.rows is None and target.type == "cpu":
         args.rows = 2  # the dense mask and the logits of 16 rows take 18 GB
     held_out = [make_sample(e, i % len(e.subgoals), text) for i, e in enumerate(pool.held_out[:_CHECKED])]
     samples: Iterator[Sample] = endless_samples(draws(pool), text, config)
+    if lessons is not None:
+        fit = endless_lesson_samples(draws(lessons), text, config, context=args.context)
+        samples = mixed(samples, fit, args.lesson_share, args.seed)
+        held_out += [make_lesson_sample(e, text, context=args.context) for e in lessons.held_out[:_CHECKED]]
     if path is not None:
         samples = with_copies(samples, v, context=args.context, seed=args.seed)
         held_out = list(with_copies(held_out, v, context=args.context))
     print(f"vocabulary {v.size}")
     train_language(
-        LanguageTraining(**_settings(LanguageTraining, args)),
+        LanguageTraining(**settings(LanguageTraining, args)),
         model,
         samples,
         held_out,
         pad=v.pad,
         first_visual=v.first_visual,
-        device=device,
-        save=lambda model: save_transformer(model, out, dtype=torch.bfloat16, shard_bytes=_SHARD_BYTES),
+        device=target,
+        save=saver(out),
         noise=None if path is None else CopyNoise(path, v.first_visual),
     )
-
-
-def insist_on_tokenizer(out: Path, tokenizer: Path) -> str:
-    """What identifies the vision tokenizer of a run: codes of two must not meet in one model.
-
-    Raises:
-        ValueError: the run in `out` was begun with another one.
-    """
-    inner = tokenizer / "vision_tokenizer"
-    digest = hashlib.sha256()
-    for path in sorted((inner if inner.is_dir() else tokenizer).glob("*.safetensors")):
-        digest.update(path.read_bytes())
-    name = digest.hexdigest()[:16]
-    record = out / "vision_tokenizer.txt"
-    if record.exists() and record.read_text().strip() != name:
-        raise ValueError(
-            f"the run in {out} was begun with another vision tokenizer than {tokenizer}; take a new --out"
-        )
-    out.mkdir(parents=True, exist_ok=True)
-    record.write_text(name + "\n")
-    return name
+    print(f"checkpoint in {out}")
 
 
 def prepare_checkpoint(
-    out: Path, episodes: list[CodedEpisode], vision: VisionTokenizer, history: int
+    out: Path, episodes: list[CodedEpisode], vision: VisionTokenizer, history: int, more: Sequence[str] = ()
 ) -> TextTokenizer:
     """Write everything of a checkpoint but the language model; a run that goes on keeps its words."""
     out.mkdir(parents=True, exist_ok=True)
     if not (out / "emu3.tiktoken").exists():
         texts = [text for e in episodes for text in (e.instruction, *e.subgoals, *e.captions)]
-        write_folder(out, train_bpe([*texts, *_TEMPLATE_WORDS], _MERGES), vision.config.n_embed)
+        write_folder(out, train_bpe([*texts, *more, *_TEMPLATE_WORDS], _MERGES), vision.config.n_embed)
     save_vision_tokenizer(vision, out, dtype=torch.bfloat16)
     height, width = (side * vision.config.downsampling for side in episodes[0].grids.shape[1:])
     PlannerConfig(
@@ -276,23 +252,6 @@ def prepare_checkpoint(
         max_subgoal_tokens=48,
         history=history,
     ).save(out)
-    return TextTokenizer.from_folder(out)
-
-
-def copy_checkpoint(source: Path, out: Path, vision: VisionTokenizer, config: PlannerConfig) -> TextTokenizer:
-    """Write everything of a checkpoint but the language model, as another has it, with its own planner.json.
-
-    Raises:
-        ValueError: `out` is `source`: the model that the run begins with would be written over.
-    """
-    if out.resolve() == source.resolve():
-        raise ValueError(f"--checkpoint is {source}, where this run writes its own; take another --out")
-    out.mkdir(parents=True, exist_ok=True)
-    for path in (*tokenizer_files(source), source / "tokenizer_config.json"):
-        if path.is_file():
-            shutil.copyfile(path, out / path.name)
-    save_vision_tokenizer(vision, out, dtype=torch.bfloat16)
-    config.save(out)
     return TextTokenizer.from_folder(out)
 
 
@@ -319,44 +278,16 @@ _TEMPLATE_WORDS = [
 
 
 def _common(parser: argparse.ArgumentParser, *, steps: int, rate: float) -> None:
+    """What the trainings on recorded episodes have in common."""
     parser.add_argument("--data", type=Path, required=True, help="folder of episodes (data sim)")
-    parser.add_argument("--out", type=Path, required=True, help="folder of the run; goes on if it exists")
-    parser.add_argument("--steps", type=int, default=steps)
-    parser.add_argument("--minutes", type=float, help="length by the clock instead of --steps")
+    add_run_arguments(parser, steps=steps)
     parser.add_argument("--rate", type=float, default=rate, help="peak learning rate")
-    parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--device", default="auto", help="auto, cpu or cuda")
 
 
 def _language(parser: argparse.ArgumentParser, *, steps: int, rate: float) -> None:
     """What the trainings of the language model have in common."""
     _common(parser, steps=steps, rate=rate)
     parser.add_argument("--rows", type=int, help="rows a step (default: 16 on a GPU, 2 on a CPU)")
-    parser.add_argument(
-        "--start-with", type=int, default=2000, metavar="EPISODES",
-        help="how many to wait for while the simulator still writes (default: %(default)s)",
-    )  # fmt: skip
     parser.add_argument("--optimiser", choices=("muon", "adamw"), default=LanguageTraining.optimiser)
     parser.add_argument("--warm-up", type=int, default=LanguageTraining.warm_up, help="steps")
-    parser.add_argument(
-        "--codes", type=Path, metavar="FOLDER",
-        help="codes of the pictures, kept for later runs with the same data (default: OUT/codes)",
-    )  # fmt: skip
-    parser.add_argument(
-        "--coders", default="", metavar="DEVICES",
-        help="devices, by commas: on each a process that codes pictures, as cuda:1,cuda:1; faster on a GPU "
-        "than the training's own process, which does it without them; elsewhere: a run that is under way "
-        "with the same --codes does it",
-    )  # fmt: skip
-
-
-def _settings(kind: type, args: argparse.Namespace) -> dict[str, Any]:
-    """The arguments that are fields of a settings class."""
-    names = {f.name for f in fields(kind)}
-    return {name: value for name, value in vars(args).items() if name in names and value is not None}
-
-
-def _device(args: argparse.Namespace) -> torch.device:
-    if args.device != "auto":
-        return torch.device(args.device)
-    return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    train_pools.add_arguments(parser)

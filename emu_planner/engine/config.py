@@ -2,7 +2,7 @@
 
 import functools
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 
@@ -80,6 +80,10 @@ class PlannerConfig:
     def decoding(self) -> Decoding:
         """The sampling defaults as the decoder takes them."""
         return Decoding(self.text, self.image, self.guidance_scale)
+
+    def told(self, done: Sequence[str]) -> Sequence[str]:
+        """Of the subgoals that were reached, oldest first, those that the prompt tells."""
+        return done[-self.history :] if self.history else ()
 
     def generate(self, codes: Tensor) -> Callable[..., Tokens]:
         """The decoder: raster.generate, or what takes the same arguments.

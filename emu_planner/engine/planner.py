@@ -210,8 +210,7 @@ class EmuPlanner:
 
     def _prompt(self, instruction: str, grid: Grid, history: Sequence[StepOutcome]) -> list[int]:
         done = [past.step.subgoal for past in history if past.outcome is Outcome.SUCCEEDED]
-        told = done[-self.config.history :] if self.config.history else ()
-        prompt = vla_prompt(self.tokenizer, instruction, [grid], told)
+        prompt = vla_prompt(self.tokenizer, instruction, [grid], self.config.told(done))
         if len(prompt) + grid.size > self._context:
             raise PlanError(
                 ErrorCode.INVALID_REQUEST,

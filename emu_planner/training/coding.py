@@ -3,7 +3,7 @@
 In the training's own process, threads that decode and code pictures take the interpreter from the one
 that starts kernels, and coding takes its GPU: a run on an H100 learned 82,000 tokens a second so, and
 570,000 with three coders on another card. Knows the vision tokenizer and
-the folder of episodes; no language model.
+the folder of episodes or lessons; no language model.
 """
 
 import multiprocessing
@@ -19,7 +19,7 @@ import numpy as np
 from emu_planner.model.checkpoint import load_vision_tokenizer
 from emu_planner.training.episodes import encode_frames
 from emu_planner.training.stream import code_shard, codes_path
-from sim.data import EpisodeReader
+from sim.lessons.data import open_reader
 
 _POLL_S = 0.5
 
@@ -70,7 +70,7 @@ class Coders:
 def code(data: Path, tokenizer: Path, codes: Path, device: str, part: int, parts: int) -> None:
     """Code shard `part`, `part + parts` and so on, until the writer is done or who asked is gone."""
     parent = os.getppid()
-    reader = EpisodeReader(data)
+    reader = open_reader(data)
     encode = partial(encode_frames, load_vision_tokenizer(tokenizer, device=device).eval())
     while os.getppid() == parent:
         finished = reader.finished

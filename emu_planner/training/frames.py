@@ -7,18 +7,19 @@ import threading
 import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from sim.data import EpisodeReader, Record
+from sim.shard_reader import Framed, ShardReader
 
 _POLL_S = 1.0
 _PATIENCE_S = 180.0
 
 
-def load_frames(reader: EpisodeReader, records: Sequence[Record], *, workers: int = 8) -> Tensor:
+def load_frames(reader: ShardReader[Any], records: Sequence[Framed], *, workers: int = 8) -> Tensor:
     """Pictures [N, H, W, 3] uint8 of the records, in their order.
 
     Args:
@@ -29,7 +30,7 @@ def load_frames(reader: EpisodeReader, records: Sequence[Record], *, workers: in
     """
     places = [(record, index) for record in records for index in range(len(record.frames))]
     if not places:
-        raise ValueError(f"no episodes in {reader.folder}; make some with: emu-planner data sim")
+        raise ValueError(f"no episodes in {reader.folder}; make some with: {reader.command}")
     return _decode(reader, places, workers)
 
 
@@ -44,8 +45,8 @@ class Follower:
 
     def __init__(
         self,
-        reader: EpisodeReader,
-        take: Callable[[list[Record]], None],
+        reader: ShardReader[Any],
+        take: Callable[[list[Any]], None],
         ready: Callable[[str], bool] = lambda _shard: True,
     ) -> None:
         self.shards = 0  # read so far
@@ -102,7 +103,7 @@ class FramePool:
         device: where they are held.
     """
 
-    def __init__(self, reader: EpisodeReader, *, limit: int, device: torch.device) -> None:
+    def __init__(self, reader: ShardReader[Any], *, limit: int, device: torch.device) -> None:
         self._reader, self._limit, self._device = reader, limit, device
         self._frames = torch.empty(0)
         self._count, self._full = 0, False
@@ -117,13 +118,13 @@ class FramePool:
         """Until that many are there, or as many as will come.
 
         Raises:
-            ValueError: there are none, or not one episode fits the limit.
+            ValueError: there are none, none has a next one, or not one episode fits the limit.
         """
         self._follower.wait(lambda: self._full or self._count >= pictures)
-        if not self._count:
+        if not len(self._pairs):
             raise ValueError(
                 f"no episode of at most {self._limit} pictures in {self._reader.folder}; "
-                "write some with emu-planner data sim"
+                f"write some with {self._reader.command}"
             )
 
     def draw(self, pairs: int, generator: torch.Generator) -> Tensor:
@@ -137,7 +138,7 @@ class FramePool:
         """Stop following the folder."""
         self._follower.close()
 
-    def _take(self, records: list[Record]) -> None:
+    def _take(self, records: list[Any]) -> None:
         if self._full or not records:
             return
         # where each episode would end
@@ -147,7 +148,7 @@ class FramePool:
             self._add(kept)
         self._full = len(kept) < len(records)
 
-    def _add(self, records: list[Record]) -> None:
+    def _add(self, records: list[Any]) -> None:
         fresh = load_frames(self._reader, records)
         if not self._count:
             self._frames = torch.empty(
@@ -159,17 +160,17 @@ class FramePool:
         self._count += len(fresh)
 
 
-def followed(records: Sequence[Record]) -> Tensor:
+def followed(records: Sequence[Framed]) -> Tensor:
     """Rows of pictures that have a next one in the same episode, [M]; the next is row + 1."""
     rows: list[int] = []
     first = 0
     for record in records:
         rows += range(first, first + len(record.frames) - 1)
         first += len(record.frames)
-    return torch.tensor(rows)
+    return torch.tensor(rows, dtype=torch.long)
 
 
-def _decode(reader: EpisodeReader, places: Sequence[tuple[Record, int]], workers: int) -> Tensor:
+def _decode(reader: ShardReader[Any], places: Sequence[tuple[Framed, int]], workers: int) -> Tensor:
     first = reader.frame(*places[0])
     out = torch.empty((len(places), *first.shape), dtype=torch.uint8)
     view = out.numpy()

@@ -8,17 +8,20 @@ loss.
 
 import threading
 import zlib
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any, Generic, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 from torch import Tensor
 
 from emu_planner.training.frames import Follower, load_frames
-from sim.data import EpisodeReader, Record
+from sim.data import Record
 from sim.language import describe
+from sim.shard_reader import Framed, ShardReader
 
 # codes [N, h, w] of pictures [N, H, W, 3] uint8
 Encode = Callable[[Tensor], NDArray[np.uint16]]
@@ -38,7 +41,10 @@ class CodedEpisode:
     captions: tuple[str, ...] = ()
 
 
-class EpisodePool:
+C = TypeVar("C")
+
+
+class Pool(ABC, Generic[C]):
     """Coded episodes of a folder that may still grow; a draw takes one of those used least.
 
     Args:
@@ -52,19 +58,19 @@ class EpisodePool:
 
     def __init__(
         self,
-        reader: EpisodeReader,
+        reader: ShardReader[Any],
         encode: Encode | None,
         *,
         codes: Path,
         seed: int = 0,
         check: Callable[[], None] = lambda: None,
     ) -> None:
-        self.held_out: list[CodedEpisode] = []
+        self.held_out: list[C] = []
         self._reader, self._encode, self._codes = reader, encode, codes
         self._check_coders = check
         self._rng = np.random.default_rng(seed)
         self._lock = threading.Lock()
-        self._learned: list[CodedEpisode] = []
+        self._learned: list[C] = []
         self._round: list[int] = []  # of this round, still to be drawn
         codes.mkdir(parents=True, exist_ok=True)
         self._follower = Follower(reader, self._take, self._is_ready)
@@ -83,15 +89,15 @@ class EpisodePool:
             raise ValueError(
                 f"{self._reader.folder} holds {len(self)} episodes to learn from and "
                 f"{len(self.held_out)} held out; expected one or more of each: write more with "
-                "emu-planner data sim (one seed in 32 is held out)"
+                f"{self._reader.command} (one seed in 32 is held out)"
             )
 
-    def episodes(self) -> list[CodedEpisode]:
+    def episodes(self) -> list[C]:
         """Those that can be learned from so far."""
         with self._lock:
             return list(self._learned)
 
-    def draw(self) -> CodedEpisode:
+    def draw(self) -> C:
         """An episode; all are drawn once before any is drawn again, new ones join the round."""
         self._follower.check()
         with self._lock:
@@ -103,8 +109,12 @@ class EpisodePool:
         """Stop following the folder."""
         self._follower.close()
 
-    def _take(self, records: list[Record]) -> None:
-        coded = coded_episodes(records, self._shard_codes(records)) if records else []
+    @abstractmethod
+    def _coded(self, records: Sequence[Any], codes: NDArray[np.uint16]) -> list[C]:
+        """Records and the codes [N, h, w] of all their pictures, in the same order."""
+
+    def _take(self, records: list[Any]) -> None:
+        coded = self._coded(records, self._shard_codes(records)) if records else []
         with self._lock:
             for record, episode in zip(records, coded, strict=True):
                 if is_held_out(record.seed):
@@ -120,7 +130,7 @@ class EpisodePool:
         self._check_coders()
         return False
 
-    def _shard_codes(self, records: list[Record]) -> NDArray[np.uint16]:
+    def _shard_codes(self, records: list[Any]) -> NDArray[np.uint16]:
         path = codes_path(self._codes, records[0].shard)
         if path.exists():
             codes = np.load(path, allow_pickle=False)
@@ -131,13 +141,20 @@ class EpisodePool:
         return code_shard(self._reader, records, self._encode, self._codes)
 
 
+class EpisodePool(Pool[CodedEpisode]):
+    """Plans, see Pool."""
+
+    def _coded(self, records: Sequence[Record], codes: NDArray[np.uint16]) -> list[CodedEpisode]:
+        return coded_episodes(records, codes)
+
+
 def codes_path(folder: Path, shard: str) -> Path:
     """Where the codes of a shard are kept."""
     return folder / f"{shard}.npy"
 
 
 def code_shard(
-    reader: EpisodeReader, records: list[Record], encode: Encode, folder: Path
+    reader: ShardReader[Any], records: Sequence[Framed], encode: Encode, folder: Path
 ) -> NDArray[np.uint16]:
     """Code all pictures of a shard's records and keep the codes [N, h, w]: the file is whole or not there."""
     codes = encode(load_frames(reader, records))
@@ -164,7 +181,7 @@ def coded_episodes(records: Sequence[Record], codes: NDArray[np.uint16]) -> list
     return episodes
 
 
-def draws(pool: EpisodePool) -> Iterator[CodedEpisode]:
+def draws(pool: Pool[C]) -> Iterator[C]:
     """Episodes for ever."""
     while True:
         yield pool.draw()

@@ -20,7 +20,7 @@ from emu_planner.training.log import RunLog
 from emu_planner.training.quantise import Usage, crowdedness, quantise, unit
 from emu_planner.training.resume import load_state, save_state
 from emu_planner.training.schedule import Schedule
-from sim.data import EpisodeReader
+from sim.lessons.data import open_reader
 
 # Two grey levels: a patch that changes less does not change
 _STILL = 2 / 127.5
@@ -103,7 +103,7 @@ def train_tokenizer(config: TokenizerTraining, vision: VisionConfig, device: tor
         The trained tokenizer, also saved under config.out / "checkpoint".
     """
     torch.manual_seed(config.seed)
-    frames = FramePool(EpisodeReader(config.data), limit=config.limit, device=device)
+    frames = FramePool(open_reader(config.data), limit=config.limit, device=device)
     model = VisionTokenizer(vision)
     model.initialise()
     model.to(device).to(memory_format=torch.channels_last)  # type: ignore[call-overload]

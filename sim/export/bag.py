@@ -32,8 +32,8 @@ from rosbags.serde import SerdeError
 from rosbags.typesys import Stores, get_typestore
 
 from sim.camera import VIEWS
-from sim.data import decode_png, encode_png
 from sim.export.target import Target
+from sim.shard_reader import decode_png, encode_png
 from sim.shards import DamageError, Line, Picture, Run, Shard, views_of
 
 STEP_NS = 1_000_000_000

@@ -22,10 +22,10 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from sim.camera import VIEWS
-from sim.data import decode_png, encode_png
 from sim.export import lerobot_stats
 from sim.export.lerobot_stats import Stats
 from sim.export.target import Target
+from sim.shard_reader import decode_png, encode_png
 from sim.shards import DamageError, Line, Picture, Run, Shard, views_of
 
 FPS = 1  # frames a nominal second: one a step

@@ -47,9 +47,27 @@ def test_damage_of_the_run_itself_is_a_status(folder, tmp_path):
     )
 
 
+def test_lessons_are_written_and_verified_and_not_exported(tmp_path):
+    out = str(tmp_path / "lessons")
+    done = run_cli("data", "lessons", "--tasks", "x2i,t2i", "--out", out, "--episodes", "4", "--workers", "1")
+    assert done.returncode == 0, done.stderr
+    assert "shard-00000: 4 of 4; 4/4 seeds" in done.stdout
+    assert '{"seeds": 4, "written": 4, "dropped": 0}' in done.stdout
+    card = (tmp_path / "lessons" / "README.md").read_text()
+    assert "4 lessons" in card
+    assert "| t2i | 2 | 1.0 |" in card
+    done = run_cli("data", "verify", "--data", out, "--workers", "1")
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "4 records, 4 made again from their seeds, 0 exports compared: 0 problems" in done.stdout
+    done = run_cli("data", "export", "--data", out, "--format", "webp", "--out", str(tmp_path / "x"))
+    assert done.returncode == 2
+    assert "holds lessons; only runs of data sim are exported" in done.stderr
+
+
 @pytest.mark.parametrize(
     ("words", "told"),
     [
+        (["lessons", "--out", "x", "--tasks", "t2i,vla"], "unknown task 'vla'"),
         (["export", "--data", "nowhere", "--format", "webp", "--out", "x"], "nowhere is no folder"),
         (["verify", "--data", "nowhere"], "nowhere is no folder"),
         (["sim", "--out", "x", "--episodes", "2", "--first-seed", "999999999"], "not for training"),

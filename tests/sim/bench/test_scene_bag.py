@@ -11,7 +11,7 @@ from sim.bench import scene_bag
 from sim.bench.evaluate import oracle_steps
 from sim.bench.kept_plans import keep_plan
 from sim.bench.trail import Trail
-from sim.data import decode_png
+from sim.shard_reader import decode_png
 from sim.shards import views_of
 from sim.world import World
 from tests.sim.bench.conftest import CONTAINER

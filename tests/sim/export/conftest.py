@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from sim import data
+from sim import data, shard_writer
 from sim.shards import Run, open_run
 
 
@@ -14,7 +14,7 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Run:
     """Eight episodes in three shards. Read only."""
     folder = tmp_path_factory.mktemp("run")
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(data, "SHARD_SEEDS", 3)
+        patch.setattr(shard_writer, "SHARD_SEEDS", 3)
         data.write(folder, episodes=8, first_seed=40)
         return open_run(folder)
 

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from sim import digest
-from sim.data import encode_png
+from sim.shard_reader import encode_png
 from sim.shards import DamageError, Run, open_run
 from sim.verify import verify
 
