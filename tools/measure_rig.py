@@ -159,9 +159,6 @@ class Run:
         return answer.status, answer.result
 
 
-# -- faults ---------------------------------------------------------------------------------------
-
-
 Row = tuple[str, str, str, str]
 _SLOW, _QUICK = ("--token-ms", "50"), ("--token-ms", "1")
 
@@ -178,6 +175,7 @@ def faults(rig: Rig) -> Iterator[Row]:
     rig.recovered()
     yield from _of_the_operator(rig)
     yield from _of_the_node(rig)
+    yield from _of_a_patient_node(rig)
 
 
 def _of_the_service(rig: Rig) -> Iterator[Row]:
@@ -247,7 +245,10 @@ def _of_the_node(rig: Rig) -> Iterator[Row]:
     rig.planner(**_FAULT_PARAMETERS)
     fault = "planner node killed in a plan, and started again"
     yield fault, "no result; its action leaves the graph", f"{took_s:.2f}", rig.recovered()
-    rig.planner(**_FAULT_PARAMETERS, reconnect_patience="60.0")
+
+
+def _of_a_patient_node(rig: Rig) -> Iterator[Row]:
+    rig.planner(reconnect_patience="60.0")  # its limits for a subgoal, which hold meanwhile, are the defaults
     run, since_s = _begun(rig), time.monotonic()
     rig.stop("service")
     rig.spin(3.0)
@@ -295,9 +296,6 @@ def _occupy(port: int) -> Callable[[], None]:
         planner.close()
 
     return release
-
-
-# -- figures --------------------------------------------------------------------------------------
 
 
 def latency(rig: Rig, plans: int) -> Iterator[tuple[str, str, str]]:
@@ -379,8 +377,7 @@ def main() -> None:
     }
     if unknown := set(args.tables) - set(tables):
         parser.error(f"no table {', '.join(sorted(unknown))}; there are {', '.join(tables)}")
-    domain = free_domain()
-    root = str(Path(__file__).parents[1])
+    domain, root = free_domain(), str(Path(__file__).parents[1])
     environment = {"ROS_DOMAIN_ID": str(domain), "PYTHONPATH": root, "GRPC_VERBOSITY": "NONE"}
     with tempfile.TemporaryDirectory() as logs, Children(Path(logs), environment) as children:
         rig = Rig(children, domain)
