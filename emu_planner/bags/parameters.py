@@ -15,9 +15,9 @@ def read_parameters(event: Any) -> PlannerParams:
         CameraParams(
             name,
             **{
-                field: values[f"cameras.{name}.{field}"]
+                field: values[f"camera.{name}.{field}"]
                 for field in ("topic", "transport", "width", "height")
-                if f"cameras.{name}.{field}" in values
+                if f"camera.{name}.{field}" in values
             },
         )
         for name in values["cameras"]

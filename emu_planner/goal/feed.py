@@ -110,7 +110,7 @@ class CameraFeed:
     def trouble(self, camera: str) -> str:
         """Why nothing should be planned from the camera's newest picture; empty: nothing is wrong."""
         with self._lock:
-            return self._watches[camera].trouble(time.monotonic())
+            return self._watches[camera].trouble()
 
     def states(self) -> list[CameraState]:
         """How each camera is."""

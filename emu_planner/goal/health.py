@@ -72,7 +72,7 @@ class CameraWatch:
             return 0.0
         return (len(self._arrivals) - 1) / max(self._arrivals[-1] - self._arrivals[0], 1e-9)
 
-    def trouble(self, now_s: float) -> str:
+    def trouble(self) -> str:
         """Why nothing should be planned from this camera's newest picture; empty: nothing is wrong."""
         if self._sample is None:
             return ""
@@ -80,7 +80,8 @@ class CameraWatch:
             return "{}x{} px, expected {}x{}".format(*self._size, *self._wanted)
         if self._level < self._limits.dark_level:
             return f"dark (mean {self._level:.1f} of 255)"
-        still_s = now_s - self._changed_s
+        # up to the last arrival: a camera that sends nothing is silent, which is another fault
+        still_s = self._arrivals[-1] - self._changed_s
         if 0 < self._limits.frozen_after_s < still_s:
             return f"the same picture for {still_s:.1f} s"
         return ""

@@ -22,7 +22,7 @@ def _param(default: Any, description: str, low: float = 0.0, high: float = 0.0) 
 
 @dataclass(frozen=True)
 class CameraParams:
-    """One camera: `cameras.<name>.topic`, `.transport`, `.width` and `.height`."""
+    """One camera: `camera.<name>.topic`, `.transport`, `.width` and `.height`."""
 
     name: str
     # image topic without the transport's suffix, relative to the node's namespace
@@ -36,15 +36,15 @@ class CameraParams:
     def __post_init__(self) -> None:
         if (self.width == 0) != (self.height == 0):
             raise ValueError(
-                f"cameras.{self.name}.width and .height are {self.width} and {self.height}; "
+                f"camera.{self.name}.width and .height are {self.width} and {self.height}; "
                 "give both, or 0 for both"
             )
         if self.transport not in TRANSPORTS:
             raise ValueError(
-                f"cameras.{self.name}.transport is {self.transport!r}; expected one of {TRANSPORTS}"
+                f"camera.{self.name}.transport is {self.transport!r}; expected one of {TRANSPORTS}"
             )
         if not self.topic:
-            raise ValueError(f"cameras.{self.name}.topic is empty; leave it out for the default")
+            raise ValueError(f"camera.{self.name}.topic is empty; leave it out for the default")
 
     @property
     def image_topic(self) -> str:
@@ -62,7 +62,7 @@ class CameraParams:
 class PlannerParams:
     """All parameters of the node; a field's name is the parameter's name. Times in seconds."""
 
-    # a tuple of CameraParams: from the string array `cameras` and its `cameras.<name>.*`
+    # a tuple of CameraParams: from the string array `cameras` and its `camera.<name>.*`
     cameras: tuple[CameraParams, ...]
     server: str = _param("127.0.0.1:50151", 'Planner service: "host:port" or "unix:///path"')
     autostart: bool = _param(
@@ -166,18 +166,18 @@ def _check_names(names: list[str]) -> None:
 
 def _declare_camera(node: Node, name: str) -> CameraParams:
     topic = node.declare_parameter(
-        f"cameras.{name}.topic",
+        f"camera.{name}.topic",
         f"{name}/image_raw",
         _descriptor(f"Image topic of camera {name}, without a transport's suffix"),
     )
     transport = node.declare_parameter(
-        f"cameras.{name}.transport",
+        f"camera.{name}.transport",
         "raw",
         _descriptor(f"How camera {name} is sent", " or ".join(TRANSPORTS)),
     )
     width, height = (
         node.declare_parameter(
-            f"cameras.{name}.{side}",
+            f"camera.{name}.{side}",
             0,
             _descriptor(f"{side.capitalize()} that pictures of camera {name} must have, px; 0: any"),
         )

@@ -19,6 +19,7 @@ from emu_planner_msgs.srv import GetPlan, GetServerInfo, ReportOutcome, ReviewSu
 from rclpy.action import ActionServer, CancelResponse, GoalResponse
 from rclpy.action.server import ServerGoalHandle
 from rclpy.callback_groups import MutuallyExclusiveCallbackGroup, ReentrantCallbackGroup
+from rclpy.exceptions import ParameterException
 from rclpy.executors import ExternalShutdownException, MultiThreadedExecutor
 from rclpy.lifecycle import LifecycleNode, LifecycleState, TransitionCallbackReturn
 from rclpy.service_introspection import ServiceIntrospectionState
@@ -209,8 +210,8 @@ class PlannerNode(LifecycleNode):
         with self._lock:
             self._cancels.discard(plan_id)
         self.get_logger().info(
-            f"plan {result.ending.value} after {len(result.plan.steps)} subgoals, "
-            f"{result.seconds:.1f} s {result.message}"
+            f"plan {result.ending.value} after {len(result.plan.steps)} subgoals, {result.seconds:.1f} s"
+            + (f": {result.message}" if result.message else "")
         )
         _conclude(handle, result.ending)
         if result.ending is Ending.DEACTIVATED:
@@ -376,7 +377,7 @@ def run_node(make_planner: Callable[[PlannerParams], Planner], args: list[str] |
     executor = MultiThreadedExecutor(num_threads=4)
     try:
         node = PlannerNode(make_planner)
-    except ValueError as error:
+    except (ValueError, ParameterException) as error:
         rclpy.logging.get_logger("planner").fatal(str(error))
         rclpy.try_shutdown()
         raise SystemExit(2) from error

@@ -131,7 +131,7 @@ def test_the_rig_maps_the_cameras_that_the_file_names() -> None:
     arguments = declared_arguments(path)
     for camera in mapped:
         default = ast.literal_eval(arguments[f"{camera}_topic"]["default_value"])
-        assert default == parameters[f"cameras.{camera}.topic"]
+        assert default == parameters[f"camera.{camera}.topic"]
 
 
 @pytest.mark.ros

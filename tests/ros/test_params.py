@@ -48,7 +48,7 @@ def test_defaults(context: Context):
 
 
 def test_a_camera_of_ones_own(context: Context):
-    values = {"cameras__arm__topic": "hand/rgb/image", "cameras__arm__transport": "compressed"}
+    values = {"camera__arm__topic": "hand/rgb/image", "camera__arm__transport": "compressed"}
     (camera,) = declared(context, cameras=["arm"], **values).cameras
     assert camera.image_topic == "hand/rgb/image/compressed"
     assert camera.info_topic == "hand/rgb/camera_info"
@@ -78,7 +78,7 @@ def test_every_parameter_is_described_and_read_only(context: Context):
         ({"cameras": [""]}, "different names"),
         ({"server": ""}, "server is empty"),
         ({"frame_encoding": "gif"}, "gif"),
-        ({"cameras__front__transport": "theora"}, "theora"),
+        ({"camera__front__transport": "theora"}, "theora"),
         ({"replan_on_drift": True, "progress_period": 0.0}, "progress_period 0"),
     ],
 )
@@ -104,6 +104,32 @@ def test_values_that_do_not_fit(context: Context, values: dict, words: str):
 def test_values_out_of_range_or_of_another_type(context: Context, values: dict):
     with pytest.raises(ParameterException):
         declared(context, **values)
+
+
+@pytest.mark.parametrize("given", ["jpeg_quality:=1000", "subgoal_validity:=-1.0", "connect_timeout:=soon"])
+def test_a_node_with_a_wrong_parameter_names_it_and_ends(given: str):
+    ended = subprocess.run(
+        [sys.executable, "-m", "emu_planner.ros.planner_node", "--ros-args", "-p", given],
+        capture_output=True,
+        text=True,
+        timeout=100,
+    )
+    assert ended.returncode == 2
+    assert given.partition(":=")[0] in ended.stdout + ended.stderr
+    assert "Traceback" not in ended.stderr
+
+
+def test_names_nest_so_that_ros2_param_dump_can_write_them(context: Context):
+    node = node_with(context)
+    declare_params(node)
+    tree: dict = {}
+    for name in sorted(node._parameters):
+        *folders, leaf = name.split(".")
+        place = tree
+        for folder in folders:
+            place = place.setdefault(folder, {})
+            assert isinstance(place, dict), f"{name} lies below a parameter"
+        place[leaf] = None
 
 
 def test_secrets_come_from_the_environment_not_from_parameters(

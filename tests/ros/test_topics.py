@@ -34,7 +34,7 @@ def rig():
             "tests.ros.scripted",
             cameras=["cam", "lens"],
             subgoal_validity=VALIDITY_S,
-            **{"cameras.lens.transport": "compressed", "cameras.lens.topic": "wide/image_rect"},
+            **{"camera.lens.transport": "compressed", "camera.lens.topic": "wide/image_rect"},
         )
         yield rig
 

@@ -58,7 +58,7 @@ are in seconds. The types of messages are on [ROS messages](messages.md).
 ## Node planner
 
 {_parameters(planner)}
-Each name in `cameras` has its four `cameras.<name>.*`; here stand those of the default cameras.
+Each name in `cameras` has its four `camera.<name>.*`; here stand those of the default cameras.
 
 ### What it publishes
 
