@@ -228,7 +228,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         choices=STEPS,
         default=STEPS[0],
         help="executed: the robot moves, by physics; imagined: each skill's outcome is set at once, which is "
-        "several times as fast and shows the same states (default: %(default)s)",
+        "about three times as fast and shows nearly always the same states (default: %(default)s)",
     )
     parser.add_argument("--workers", type=int, default=os.cpu_count() or 1, help="processes")
 

@@ -9,7 +9,7 @@ from sim import data, episode, robots
 from sim.data import EpisodeReader
 from sim.language import parse
 from sim.scene import BENCHMARK_FIRST_SEED, Skill, training_seed
-from sim.tasks import FAMILIES, FIRST, make_scene
+from sim.tasks import FAMILIES, FIRST, make_scene, trained_robots
 from sim.world import World
 
 
@@ -159,6 +159,23 @@ def test_imagined_episodes_tell_what_executed_ones_do(tmp_path: Path) -> None:
     assert compared > 8
     with pytest.raises(ValueError, match="holds the run"):
         data.write(tmp_path / "imagined", episodes=4, first_seed=40)
+
+
+# of these the writer drops seed 41: physics goes wrong on the way
+SLIPS = ("pyramid", "row")
+
+
+@pytest.mark.parametrize("family", list(FAMILIES))
+def test_a_skill_of_every_family_is_imagined_as_physics_has_it(family: str) -> None:
+    names = trained_robots(family)
+    seed = 42 if family in SLIPS else 41
+    with World() as world:
+        executed, imagined = (
+            episode.record(world, family, seed, names[seed % len(names)], steps=steps)
+            for steps in episode.STEPS
+        )
+    assert imagined.steps == executed.steps
+    assert imagined.states == executed.states
 
 
 def test_an_impossible_skill_is_not_imagined() -> None:
