@@ -49,7 +49,8 @@ def main() -> None:
             made, spent_s = timed(planner, frames, seed, args.steps)
             reports[name].append(made)
             seconds[name].append(spent_s)
-    device = torch.cuda.get_device_name() if parts.model.lm_head.weight.is_cuda else "CPU"
+    place = parts.model.lm_head.weight.device
+    device = torch.cuda.get_device_name(place) if place.type == "cuda" else "CPU"
     print(
         f"{args.checkpoint}, {parts.model.lm_head.weight.dtype}, guidance {config.guidance_scale}, {device}"
     )
@@ -73,10 +74,10 @@ def main() -> None:
         )
     said = plain[0]
     print(f"plan 0: {said.reason} {said.error_message} {[step.subgoal for step in said.steps]}")
-    if parts.model.lm_head.weight.is_cuda:
+    if place.type == "cuda":
         print(
-            f"memory: {torch.cuda.memory_allocated() / 1e9:.2f} GB held, "
-            f"{torch.cuda.max_memory_allocated() / 1e9:.2f} at most"
+            f"memory: {torch.cuda.memory_allocated(place) / 1e9:.2f} GB held, "
+            f"{torch.cuda.max_memory_allocated(place) / 1e9:.2f} at most"
         )
 
 

@@ -16,7 +16,7 @@
 #                      on a machine with two GPUs, two sizes can learn from one simulator
 #   TOKENIZER          a checkpoint whose vision tokenizer is used instead of training a new one
 #   INIT               a checkpoint whose words and weights the language model begins with, as nano
-#   STEPS              imagined (each skill's outcome is set) or executed (the robot moves): data sim --steps
+#   STEPS              imagined (the default: each skill's outcome is set) or executed (the robot moves): data sim --steps
 #   DATA_OPTIONS, LM_OPTIONS   more words for `data sim` and `train lm`
 #   CODERS             devices of the processes that code pictures for the language model, by commas
 #                      (three on the last GPU; none without one)

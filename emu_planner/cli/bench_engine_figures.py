@@ -120,7 +120,8 @@ def run(args: argparse.Namespace, console: Console) -> int:
     _one_session(args, bench, figures)
     if args.against is not None:
         other = {"bandwidth, GB/s": figures["bandwidth, GB/s"]}
-        _one_session(argparse.Namespace(**{**vars(args), "decoder": args.against}), bench, other)
+        against = argparse.Namespace(**{**vars(args), "decoder": args.against, "profile": False})
+        _one_session(against, bench, other)
         for name in ("ms/token", "words, ms/token"):
             figures[f"{args.against}: {name}"] = other[name]
             figures[f"times {args.against}: {name}"] = other[name] / figures[name]

@@ -128,8 +128,14 @@ def run(args: argparse.Namespace) -> int:
     except ValueError as error:
         print(f"emu-planner train: {error}")
         return 2
-    except (CodersError, BrokenProcessPool) as error:
+    except CodersError as error:
         print(f"emu-planner train: {error}")
+        return 1
+    except BrokenProcessPool:
+        print(
+            "emu-planner train: a process of the simulator ended (see above); fewer --workers may help, and "
+            "the run goes on where it was saved"
+        )
         return 1
 
 
@@ -143,8 +149,17 @@ def train_vision(args: argparse.Namespace) -> int:
 
 def train_lm(args: argparse.Namespace) -> int:
     """Train the language model into OUT/checkpoint: a folder that `serve --checkpoint` takes."""
+    samples = SampleConfig(
+        opening_share=args.openings,
+        caption_share=args.captions,
+        history_share=args.history,
+        visual_weight=args.visual_weight,
+        seed=args.seed,
+    )
+    if not 0 <= args.lesson_share <= 1:
+        raise ValueError(f"--lesson-share is {args.lesson_share}; expected 0 to 1")
     source = resolve(args.init) if args.init else None
-    tokenizer = args.tokenizer or source
+    tokenizer = resolve(args.tokenizer) if args.tokenizer else source
     if tokenizer is None:
         raise ValueError("name the vision tokenizer with --tokenizer, or a model to begin with with --init")
     vision = load_vision_tokenizer(tokenizer, device=device(args)).eval()
@@ -166,13 +181,6 @@ def train_lm(args: argparse.Namespace) -> int:
             if args.history and not config.history:
                 config = replace(config, history=_HISTORY)
             text = copy_checkpoint(source, out, vision, config)
-        samples = SampleConfig(
-            opening_share=args.openings,
-            caption_share=args.captions,
-            history_share=args.history,
-            visual_weight=args.visual_weight,
-            seed=args.seed,
-        )
         _learn(args, model, pool, text, samples, lessons=lessons)
     return 0
 

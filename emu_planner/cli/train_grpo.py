@@ -76,7 +76,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )  # fmt: skip
     parser.add_argument(
         "--check-every", type=int, default=default.check_every, metavar="STEPS",
-        help="between two checks on situations that are never learned from (default: %(default)s)",
+        help="between two checks on situations that are never learned from; 0: only at the start and the "
+        "end (default: %(default)s)",
     )  # fmt: skip
     parser.add_argument(
         "--check-subgoals", type=int, default=64, metavar="SITUATIONS",
@@ -135,7 +136,7 @@ def train(args: argparse.Namespace) -> int:
         )
     weights = parse_weights(args.weights, ROLLOUTS[args.rollout])
     curriculum = Curriculum(chosen(args.families), robots.chosen(args.robot))
-    config = GrpoTraining(**(settings(GrpoTraining, args) | {"steps": 0 if args.minutes else args.steps}))
+    config = GrpoTraining(**settings(GrpoTraining, args))
     insist_on_same(
         args.out / "reference.txt",
         fingerprint(source),

@@ -80,7 +80,11 @@ def _coded(
     """A pool whose pictures this process codes, or those that --coders names."""
     devices = [name for name in args.coders.split(",") if name]
     encode = None if devices else partial(encode_frames, vision)
-    if devices == [_ELSEWHERE]:
+    if _ELSEWHERE in devices:
+        if len(devices) > 1 or args.codes is None:
+            raise ValueError(
+                "--coders elsewhere stands alone, and with --codes: the folder of the run that codes"
+            )
         devices = []
     with Coders(reader.folder, tokenizer, codes, devices) as coders:
         pool = kind(reader, encode, codes=codes, seed=args.seed, check=coders.check)

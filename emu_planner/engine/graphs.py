@@ -194,30 +194,20 @@ class _ImageStep:
     ) -> list[int]:
         """See raster.ImageStep."""
         with self._steps.workshop.recordings.here():
-            return self._step(branches, grammar, sampler, decoding, pending)
-
-    def _step(
-        self,
-        branches: Branches,
-        grammar: Grammar,
-        sampler: Sampler,
-        decoding: Decoding,
-        pending: list[int],
-    ) -> list[int]:
-        done = grammar.codes_done
-        if done == 0:
-            chunk = self._begin(branches, grammar, sampler, decoding, pending)
-        elif self._ahead is not None:
-            chunk = self._ahead
-        else:
-            branches.claim_image(len(pending))  # raises: what has room was asked for ahead
-            raise AssertionError("there was room")
-        self._ahead = self._send(branches, grammar, sampler, decoding)
-        codes = chunk.read()
-        certain = codes[:1]
-        for place, code in enumerate(codes[1:], done):
-            certain += [*self._tails[place], code]
-        return certain
+            done = grammar.codes_done
+            if done == 0:
+                chunk = self._begin(branches, grammar, sampler, decoding, pending)
+            elif self._ahead is not None:
+                chunk = self._ahead
+            else:
+                branches.claim_image(len(pending))  # raises: what has room was asked for ahead
+                raise AssertionError("there was room")
+            self._ahead = self._send(branches, grammar, sampler, decoding)
+            codes = chunk.read()
+            certain = codes[:1]
+            for place, code in enumerate(codes[1:], done):
+                certain += [*self._tails[place], code]
+            return certain
 
     def _begin(
         self,

@@ -60,7 +60,7 @@ def load_parts(
         folder if vision is None else resolve(vision), device=first, progress=progress
     )
     model = load_transformer(folder, device=device, dtype=dtype, tokenizer=texts, progress=progress)
-    if first == device:  # packing is for a model in one place
+    if isinstance(device, (str, torch.device)) or len(device) == 1:  # packing is for a model in one place
         prepack(model)
     return LoadedParts(model, seeing, reading)
 

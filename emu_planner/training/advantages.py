@@ -36,6 +36,8 @@ def normalise(values: Tensor, spread: str) -> Tensor:
             together, which lifts groups that hardly differ less.
     """
     centred = values - values.mean(dim=-1, keepdim=True)
+    # equal values differ from their mean by rounding
+    centred = centred.masked_fill((values == values[..., :1]).all(dim=-1, keepdim=True), 0.0)
     axes = -1 if spread == "group" else (-2, -1)
     deviation = centred.square().mean(dim=axes, keepdim=True).sqrt()
     return torch.where(deviation > _EQUAL, centred / deviation.clamp_min(_EQUAL), 0.0)

@@ -66,7 +66,7 @@ class GrpoTraining:
     # most plans that are drawn at once
     most_rows: int = 256
     seed: int = 0
-    # steps between two checks on held-out prompts; 0: never
+    # steps between two checks on held-out prompts; 0: only at the start and at the end
     check_every: int = 25
     # seconds between two saved states
     save_every_s: float = 120.0

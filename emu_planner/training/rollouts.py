@@ -25,7 +25,7 @@ from emu_planner.plan import ErrorCode, FinishReason, Generation, Keyframe, Plan
 # By how many slots a full cache grows.
 _GROWTH = 256
 # Added to the score of an id that may not come; finite, so that 0 x it is 0.
-FORBIDDEN = -1e9
+_FORBIDDEN = -1e9
 
 
 @dataclass(frozen=True, eq=False)
@@ -109,7 +109,7 @@ def scores(model: Transformer, hidden: Tensor, choice: Choice, temperature: floa
     """
     logits = model.head(hidden.float(), slice(choice.first, choice.stop)) / temperature
     for token in choice.forbidden:
-        logits[:, token - choice.first] = FORBIDDEN
+        logits[:, token - choice.first] = _FORBIDDEN
     return logits.log_softmax(dim=-1)
 
 

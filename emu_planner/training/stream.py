@@ -86,6 +86,11 @@ class Pool(ABC, Generic[C]):
         """
         self._follower.wait(lambda: len(self) >= episodes and bool(self.held_out))
         if not (self._learned and self.held_out):
+            if self._encode is None and self._follower.shards < len(self._reader.shards()):
+                raise ValueError(
+                    f"no codes came into {self._codes}: is the run that codes under way, with the "
+                    "same --data and vision tokenizer?"
+                )
             raise ValueError(
                 f"{self._reader.folder} holds {len(self)} episodes to learn from and "
                 f"{len(self.held_out)} held out; expected one or more of each: write more with "

@@ -14,15 +14,19 @@ from itertools import zip_longest
 import numpy as np
 from torch import Tensor
 
+from emu_planner.engine.generator import Generator
 from emu_planner.engine.grammar import Phase
+from emu_planner.engine.parts import Picture
 from emu_planner.engine.planner import EmuPlanner
 from emu_planner.engine.raster import Draft, Token
+from emu_planner.engine.request import Request, Settings
 from emu_planner.engine.sampler import Sampler, Sampling, choose
 from emu_planner.plan import Generation, Report, Task, collect
 from tests.engine.conftest import INSTRUCTION
 
 # of a mean probability: some roundings of a log-probability in float32
 CONFIDENCE = 1e-6
+_PIXELS = np.random.default_rng(0).integers(0, 256, (32, 64, 3), dtype=np.uint8)
 
 
 @dataclass(frozen=True)
@@ -142,3 +146,24 @@ def _pixels(found: Report, plain: Report) -> str:
 
 def _bare(report: Report) -> Report:
     return replace(report, steps=tuple(replace(step, confidence=None) for step in report.steps))
+
+
+def check_generations(recorded: Generator, plain: Generator) -> None:
+    """Fails unless answers are equal: without guidance and with one or two rows more, in several sizes."""
+    base = Settings(text_top_k=1, image_temperature=3.0, image_area=2048, max_new_tokens=90)
+    shapes = set()
+    kinds = ((1.0, False, "auto"), (3.0, False, "3*2"), (3.0, True, "2*5"), (2.0, False, "2*2"))
+    for scale, three, size in kinds:
+        settings = replace(
+            base,
+            classifier_free_guidance=scale,
+            unconditional_type="no_text_img_cfg" if three else "no_text",
+            image_cfg_scale=2.0 if three else 1.0,
+            aspect_ratio=size,
+        )
+        request = Request("vla", INSTRUCTION, (_PIXELS,), settings)
+        for seed in (1, 2):
+            answer = list(recorded.generate(request, seed=seed))
+            assert answer == list(plain.generate(request, seed=seed)), (scale, three, size, seed)
+            shapes |= {part.grid.shape for part in answer if isinstance(part, Picture)}
+    assert {(2, 4), (3, 2), (2, 5), (2, 2)} <= shapes

@@ -5,23 +5,19 @@ import weakref
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 
-import numpy as np
 import pytest
 
 from emu_planner.engine.branches import Branches
 from emu_planner.engine.generator import Generator
 from emu_planner.engine.graphs import DeviceConfig, DeviceDecoder
-from emu_planner.engine.parts import Picture
 from emu_planner.engine.planner import EmuPlanner
-from emu_planner.engine.request import Request, Settings
 from emu_planner.engine.sampler import Sampling
 from emu_planner.plan import FinishReason, Generation, KeyframeProgress, PlanComplete, Stop, Task, collect
-from tests.engine.alike import check_alike, plan_of
+from tests.engine.alike import check_alike, check_generations, plan_of
 from tests.engine.conftest import CONFIG, INSTRUCTION, SUBGOALS
 
 # hot enough for a seed to matter; words stay those of the plan
 HOT = replace(CONFIG, guidance_scale=2.0, image=Sampling(temperature=3.0))
-PIXELS = np.random.default_rng(0).integers(0, 256, (32, 64, 3), dtype=np.uint8)
 
 
 @pytest.fixture(scope="module")
@@ -145,25 +141,4 @@ def test_shared_passes_go_before_recorded_ones(exact, frames, planners):
 
 
 def test_generations_of_all_kinds_are_the_plain_ones(exact):
-    recorded, plain = Generator(*exact, graphs=True), Generator(*exact, graphs=False)
-    base = Settings(text_top_k=1, image_temperature=3.0, image_area=2048, max_new_tokens=90)
-    pictures = []
-    for scale, three, size in (
-        (1.0, False, "auto"),
-        (3.0, False, "3*2"),
-        (3.0, True, "2*5"),
-        (2.0, False, "2*2"),
-    ):
-        settings = replace(
-            base,
-            classifier_free_guidance=scale,
-            unconditional_type="no_text_img_cfg" if three else "no_text",
-            image_cfg_scale=2.0 if three else 1.0,
-            aspect_ratio=size,
-        )
-        request = Request("vla", INSTRUCTION, (PIXELS,), settings)
-        for seed in (1, 2):
-            answer = list(recorded.generate(request, seed=seed))
-            assert answer == list(plain.generate(request, seed=seed))
-            pictures += [part.grid.shape for part in answer if isinstance(part, Picture)]
-    assert {(2, 4), (3, 2), (2, 5), (2, 2)} <= set(pictures)
+    check_generations(Generator(*exact, graphs=True), Generator(*exact, graphs=False))

@@ -36,6 +36,13 @@ def test_equal_plans_teach_nothing(spread: str) -> None:
     assert not normalise(torch.full((2, 3, 4), 0.7), spread).any()
 
 
+def test_equal_plans_teach_nothing_beside_others_and_at_any_scale() -> None:
+    beside = torch.stack([torch.full((7,), 0.7), torch.arange(7) % 2.0])[None]
+    assert not normalise(beside, "batch")[0, 0].any()
+    assert normalise(beside, "batch")[0, 1].any()
+    assert not normalise(torch.full((1, 1, 7), -1000 / 7), "group").any()
+
+
 def test_scale_and_offset_of_a_reward_do_not_matter() -> None:
     values = torch.rand(1, 5, 8, generator=torch.Generator().manual_seed(0))
     assert torch.allclose(normalise(values, "group"), normalise(1 + 9 * values, "group"), atol=1e-4)

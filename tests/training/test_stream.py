@@ -2,6 +2,7 @@
 
 import shutil
 import time
+from argparse import Namespace
 from pathlib import Path
 
 import numpy as np
@@ -9,6 +10,7 @@ import pytest
 import torch
 from torch import Tensor
 
+from emu_planner.cli import train_pools
 from emu_planner.training.coding import Coders, CodersError
 from emu_planner.training.frames import FramePool
 from emu_planner.training.stream import EpisodePool, code_shard, codes_path, is_held_out
@@ -149,4 +151,24 @@ def test_pictures_come_in_pairs_a_step_apart(written: Path, growing: Path) -> No
     drawn = pool.draw(16, torch.Generator().manual_seed(0)).numpy()
     for before, after in zip(drawn[:16], drawn[16:], strict=True):
         assert (before.tobytes(), after.tobytes()) in followed
+    pool.close()
+
+
+@pytest.mark.parametrize("coders", ["elsewhere", "elsewhere,cpu"])
+def test_a_run_that_does_not_code_names_the_codes_of_one_that_does(
+    growing: Path, tmp_path: Path, coders: str
+) -> None:
+    codes = None if coders == "elsewhere" else tmp_path / "codes"
+    args = Namespace(data=growing, out=tmp_path, codes=codes, coders=coders, seed=0, start_with=1)
+    with pytest.raises(ValueError, match="stands alone"), train_pools.episodes(args, tmp_path, None):
+        pass
+
+
+def test_codes_that_never_come_are_told_as_that(
+    growing: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("emu_planner.training.frames._PATIENCE_S", 0.2)
+    pool = EpisodePool(EpisodeReader(growing), None, codes=tmp_path / "codes")
+    with pytest.raises(ValueError, match="is the run that codes under way"):
+        pool.wait(1)
     pool.close()
