@@ -195,14 +195,13 @@ def open_run(folder: str | Path) -> Run:
     if not (path / "run.json").exists():
         raise ValueError(f"{path} holds no run of `emu-planner data sim`: it has no run.json")
     settings = _read_json(path / "run.json", "episodes", "first_seed")
+    command = f"emu-planner data {'lessons' if 'tasks' in settings else 'sim'}"
     if not (path / "counts.json").exists():
-        raise ValueError(
-            f"the run in {path} is not finished; the same `emu-planner data sim` goes on with it"
-        )
+        raise ValueError(f"the run in {path} is not finished; the same `{command}` goes on with it")
     counts = _read_json(path / "counts.json", "seeds", "written", "dropped")
     shards = tuple(Shard(path, index) for index in range(len(list(path.glob("shard-*.jsonl")))))
     if lost := [shard.name for shard in shards if not shard.lines_path.exists()]:
-        raise DamageError(f"{path} lacks {lost[0]}; the same `emu-planner data sim` writes it again")
+        raise DamageError(f"{path} lacks {lost[0]}; the same `{command}` writes it again")
     return Run(path, settings, counts, shards)
 
 

@@ -122,7 +122,7 @@ class Rig:
         self.until(self.client.server_is_ready, "the planner node")
 
     def goal(self, **fields: Any) -> "Run":
-        """Send a goal; SystemExit when it is rejected."""
+        """Send a goal; its handle says whether it was accepted."""
         fields = {"instruction": "tidy up", "review_mode": PlanTask.Goal.REVIEW_NONE, **fields}
         fields.setdefault("closed_loop", False)
         sent = self.client.send_goal_async(PlanTask.Goal(**fields))

@@ -15,9 +15,11 @@ def read_parameters(event: Any) -> PlannerParams:
         CameraParams(
             name,
             **{
-                field: values[f"camera.{name}.{field}"]
+                field: values[f"{prefix}.{name}.{field}"]
+                # "cameras": in bags from before the parameters' present names
+                for prefix in ("cameras", "camera")
                 for field in ("topic", "transport", "width", "height")
-                if f"camera.{name}.{field}" in values
+                if f"{prefix}.{name}.{field}" in values
             },
         )
         for name in values["cameras"]

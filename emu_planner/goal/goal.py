@@ -260,7 +260,7 @@ class PlanGoal:
                 after=self._after,
                 stop=self._stop,
                 patience_s=self._limits.observation_timeout_s,
-                keeps_last=self._limits.progress_period_s > 0,
+                keeps_last=self.request.closed_loop and self._limits.progress_period_s > 0,
             )
         self._tell(Phase.CONNECTING, max(self._steps, default=-1) + 1)
         for event in self._planner.plan(task, frames, tuple(self._history), stop=self._stop):

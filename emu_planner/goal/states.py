@@ -114,7 +114,7 @@ class PlannedStep:
     generated_at_s: float
     valid_until_s: float = 0.0  # 0: no expiry
     original: str = ""  # the planner's words, when a reviewer changed them
-    detail: str = ""  # what the executor said
+    detail: str = ""  # what the executor said, or why it was taken back
 
 
 @dataclass(frozen=True)

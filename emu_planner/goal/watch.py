@@ -59,7 +59,8 @@ class StepWatch:
         if self._blind:
             return self._unknown(self._blind)
         if stale := self._fresh.stale():
-            return self._unknown(f"no fresh picture of {', '.join(stale)}")
+            ill = [f"{name}: {trouble}" for name in stale if (trouble := self._feed.trouble(name))]
+            return self._unknown("; ".join(ill) or f"no fresh picture of {', '.join(stale)}")
         try:
             seen = self._feed.glance(self._views)
         except PlanError as error:

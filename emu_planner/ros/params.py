@@ -5,6 +5,7 @@ a planner that changes under a running goal cannot be reviewed. Knows no topic's
 Secrets are no parameters: any node can read those.
 """
 
+from collections.abc import Iterable
 from dataclasses import Field, dataclass, field, fields
 from typing import Any
 
@@ -157,6 +158,15 @@ def declare_params(node: Node) -> PlannerParams:
     cameras = tuple(_declare_camera(node, name) for name in names)
     values = {f.name: _declare_field(node, f) for f in fields(PlannerParams) if f.name != "cameras"}
     return PlannerParams(cameras=cameras, **values)
+
+
+def refuse_old_names(given: Iterable[str]) -> None:
+    """ValueError: a name of an earlier version, which would be passed over in silence."""
+    for name in sorted(given):
+        if name.startswith("cameras."):
+            raise ValueError(
+                f"there is no parameter {name}; it is camera.{name.removeprefix('cameras.')} now"
+            )
 
 
 def _check_names(names: list[str]) -> None:

@@ -35,7 +35,7 @@ from emu_planner.ros import convert, services
 from emu_planner.ros.cameras import Cameras
 from emu_planner.ros.diagnostics import diagnose
 from emu_planner.ros.outputs import ALL, Outputs
-from emu_planner.ros.params import PlannerParams, declare_params
+from emu_planner.ros.params import PlannerParams, declare_params, refuse_old_names
 from emu_planner.ros.voice import GoalVoice, StatusBoard
 from emu_planner.wire.client import ClientConfig, RemotePlanner
 from emu_planner.wire.credentials import Credentials
@@ -55,6 +55,7 @@ class PlannerNode(LifecycleNode):
 
     def __init__(self, make_planner: Callable[[PlannerParams], Planner]) -> None:
         super().__init__("planner")
+        refuse_old_names(self._parameter_overrides)
         self._params = declare_params(self)
         self._planner = make_planner(self._params)
         self._feed = _feed(self._params)

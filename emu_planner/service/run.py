@@ -133,6 +133,7 @@ class PlanRun:
                 self._tell(self.items.put_nowait, event)
         except BaseException as error:
             end = error
+        self._history = ()  # its pictures go now
         self._tell(self.items.put_nowait, end)
         self._tell(self._on_end)
 

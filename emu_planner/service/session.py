@@ -146,6 +146,7 @@ class Session:
         self._frames.clear()
         self._steps.clear()
         self._history.clear()
+        self._order.history = ()
 
     def wake(self) -> None:
         """Look again: the service drains."""

@@ -10,7 +10,9 @@ from sim.shards import Run
 def write(run: Run) -> Path:
     """Write the card beside the data; returns its path."""
     path = run.folder / CARD
-    path.write_text(of_run(run), encoding="ascii")
+    part = path.with_suffix(".md.tmp")
+    part.write_text(of_run(run), encoding="ascii")
+    part.replace(path)
     return path
 
 

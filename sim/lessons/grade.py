@@ -72,6 +72,8 @@ def grade(
     for picture in pictures:
         if picture.shape != lesson.pictures[0].shape:
             raise ValueError(f"a picture of shape {picture.shape}; expected {lesson.pictures[0].shape}")
+    if lesson.task in ("t2i", "x2i") and len(pictures) > 1:
+        raise ValueError(f"{len(pictures)} pictures; {lesson.task} is answered with one")
     if lesson.task in ("story", "explore") and not lesson.references:
         raise ValueError(f"this {lesson.task} has no picture in its question; where things are is not known")
     if lesson.task == "t2i":
@@ -110,7 +112,7 @@ def _walk(world: World, lesson: Lesson, pictures: Sequence[Picture], texts: Sequ
             break
         true, _ = shown(world, rig.views(scene.look.views))
         errors.append(position_errors(true, picture))
-    whole = len(errors) == len(lesson.asked["commands"])
+    whole = len(errors) == len(pictures) == len(lesson.asked["commands"])
     end = errors[-1] if whole else [math.inf]
     every = [error for step in errors for error in step] or [math.inf]
     return Grade(

@@ -2,7 +2,7 @@
 
 Question: a picture, an instruction of any task family in a frame of words; in half of the lessons with the
 number of steps, in the published words.
-Randomisation: that of the families, which take turns by seed.
+Randomisation: a family at random, then that of the family.
 Answer: a thought (how things are, what has to be done), then for each step its words, a thought of what its
 picture shows, and the picture. A step is over when nothing is held: what is picked up is put down in the
 same step. 1 to 10 steps.

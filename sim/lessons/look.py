@@ -29,6 +29,8 @@ _CORE_PX = 5
 # px: corners are as round as a painter's, in pictures and outlines alike
 _ROUND_PX = 0.8
 _MARGIN_PX = 7  # how far an outline may be shifted to fit
+# things of a colour: more is no picture of ours, and pairings grow as the factorial
+_MOST = 4
 _MEET_M = 0.025  # how near two rays must pass
 Point = tuple[float, float, float]
 
@@ -124,13 +126,13 @@ def colours_in(picture: Picture) -> tuple[str, ...]:
 
 
 def find_items(picture: Picture, colour: str) -> list[Found] | None:
-    """The blocks and cylinders of a colour; None: the views show different numbers of them, or they do
-    not meet.
+    """The blocks and cylinders of a colour; None: the views show different numbers of them or too many, or
+    they do not meet.
     """
     paints = split(paint_of(picture))
     views = nominal_views()
     fronts, sides = (blobs(paint, colour) for paint in paints)
-    if len(fronts) != len(sides):
+    if len(fronts) != len(sides) or len(fronts) > _MOST:
         return None
     best: list[tuple[float, Point]] | None = None
     for order in itertools.permutations(sides):

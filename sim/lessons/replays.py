@@ -5,11 +5,12 @@ whatever can be done at that point, nothing, and what is impossible. The nearest
 words tell of. Knows lessons and skills.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 from sim.language.lessons import howto as guide_words
 from sim.language.lessons import story as story_words
 from sim.lessons.lesson import Lesson, Picture
+from sim.lessons.stepping import may_go_home
 from sim.reading import Candidate, library, read_picture
 from sim.repertoire import why_illegal
 from sim.scene import Pose, Skill
@@ -44,7 +45,9 @@ def howto(
         right.append(_shows(world, picture, str(skill), _doing(skill)))
         _do(world, skill)
     understood = len(right) == len(skills) == len(pictures)
+    wanted = guide_words.parse_question(lesson.instruction, scene)
     passed = {
+        "steps": wanted is None or wanted[1] in (None, len(pictures)),
         "words": understood,
         "pictures": understood and all(right),
         "goal": understood and all(world.success().values()),
@@ -69,7 +72,7 @@ def story(
     first = read_picture(pictures[0], library(world))
     right = [first.best.name == "nothing happens" and first.distance <= _UNREADABLE_LEVEL]
     for move, picture in zip(moves, pictures[1:], strict=False):
-        if move is None or not _can_move(world, move[0], home=move[1]):
+        if move is None or not _can_move(world, move[0], begin, home=move[1]):
             break
         skill, home = move
         put = _home(skill.object, begin[skill.object]) if home else _doing(skill)
@@ -133,8 +136,10 @@ def _can(world: World, skill: Skill) -> bool:
     return possible
 
 
-def _can_move(world: World, skill: Skill, *, home: bool) -> bool:
-    return why_illegal(world, Skill("pick", skill.object)) is None if home else _can(world, skill)
+def _can_move(world: World, skill: Skill, begin: Mapping[str, Pose], *, home: bool) -> bool:
+    if not home:
+        return _can(world, skill)
+    return why_illegal(world, Skill("pick", skill.object)) is None and may_go_home(world, skill.object, begin)
 
 
 def _do(world: World, skill: Skill) -> None:

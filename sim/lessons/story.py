@@ -14,7 +14,7 @@ from sim.language.lessons import story as words
 from sim.layout import Layout, NoRoomError
 from sim.lessons import tables
 from sim.lessons.lesson import PICTURE, WORDS, Lesson, Part, shown
-from sim.lessons.stepping import insist_on_rest, set_skill
+from sim.lessons.stepping import insist_on_rest, may_go_home, set_skill
 from sim.relations import DIRECTIONS
 from sim.scene import Pose, Skill
 from sim.skills import legal
@@ -23,7 +23,6 @@ from sim.world import World
 TASK = "story"
 _PANELS = (5, 12)
 _SEEN = 0.5  # share of questions with a picture
-_AWAY_M = 0.02  # an actor that is nearer to where it began is home
 
 
 def draw(world: World, rng: np.random.Generator, seed: int) -> Lesson:
@@ -90,17 +89,8 @@ def _kind(world: World, skill: Skill) -> str:
 
 def _go_home(world: World, begin: dict[str, Pose]) -> Skill | None:
     """Put one actor back to where it stood at first; None: all are there, or cannot."""
-    now = world.state()
-    poses = {name: world.pose(name) for name in begin}
     for name, home in begin.items():
-        if _apart(home, poses[name]) <= _AWAY_M or now.above(name) is not None:
-            continue
-        if all(_apart(home, pose) > 0.08 for other, pose in poses.items() if other != name):
+        if may_go_home(world, name, begin):
             world.pose_state({name: home})
             return Skill("place", name, "table")
     return None
-
-
-def _apart(one: Pose, other: Pose) -> float:
-    (x, y, _), (u, v, _) = one.position, other.position
-    return float(np.hypot(x - u, y - v))

@@ -79,11 +79,6 @@ def anywhere(scene: Scene, item: Item, rng: np.random.Generator) -> Item:
     raise NoRoomError
 
 
-def covered(scene: Scene, item: Item) -> bool:
-    """Whether something stands on an item."""
-    return any(_stands_on(other, item) for other in scene.items)
-
-
 def without(scene: Scene, name: str) -> Scene:
     """The scene without one item."""
     return replace(scene, items=tuple(item for item in scene.items if item.name != name))

@@ -77,7 +77,7 @@ def _draw_edit(scene: Scene, rng: np.random.Generator) -> Edit:
 
 
 def _draw_place(scene: Scene, name: str, rng: np.random.Generator) -> tuple[str, str]:
-    """A relation to something else. NoRoomError: it would change nothing."""
+    """A relation to something else."""
     targets = [item.name for item in scene.items if item.name != name]
     options = [(relation, target) for target in targets for relation in (*DIRECTIONS, "on")]
     # containers are few: as likely as all else together would be too much, as one of many too little

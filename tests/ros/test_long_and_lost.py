@@ -21,6 +21,7 @@ from tests.ros.rig import (
     GoalRun,
     Rig,
     free_port,
+    next_in,
     running_rig,
     stop_process,
     until,
@@ -68,7 +69,9 @@ def test_a_camera_that_stopped_is_no_observation_until_it_is_back():
         rig.start_node(
             "tests.ros.scripted", observation_max_age=0.5, observation_timeout=0.5, camera_dark_level=0.0
         )
-        rig.publish(numbered(1, "cam", time.time()))
+        told = rig.listen(PlannerStatus, "planner/status", LATCHED)
+        while not next_in(told, lambda _: True).frames_received:
+            rig.publish(numbered(1, "cam", time.time()))
         time.sleep(0.6)
         status, result = rig.goal("look").result()
         assert (status, result.error_code) == (ABORTED, PlanTask.Result.STALE_OBSERVATION)

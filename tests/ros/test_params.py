@@ -17,7 +17,7 @@ from rclpy.node import Node
 from rclpy.parameter import Parameter
 
 from emu_planner.cli.processes import free_domain
-from emu_planner.ros.params import PlannerParams, declare_params
+from emu_planner.ros.params import PlannerParams, declare_params, refuse_old_names
 from emu_planner.ros.planner_node import make_remote_planner
 from emu_planner.wire.credentials import Credentials
 
@@ -87,6 +87,12 @@ def test_values_that_do_not_fit(context: Context, values: dict, words: str):
         declared(context, **values)
 
 
+def test_a_name_of_an_earlier_version_is_told_its_present_one():
+    refuse_old_names(["cameras", "camera.front.topic"])
+    with pytest.raises(ValueError, match=r"it is camera\.front\.topic now"):
+        refuse_old_names(["cameras.front.topic"])
+
+
 @pytest.mark.parametrize(
     "values",
     [
@@ -106,7 +112,10 @@ def test_values_out_of_range_or_of_another_type(context: Context, values: dict):
         declared(context, **values)
 
 
-@pytest.mark.parametrize("given", ["jpeg_quality:=1000", "subgoal_validity:=-1.0", "connect_timeout:=soon"])
+@pytest.mark.parametrize(
+    "given",
+    ["jpeg_quality:=1000", "subgoal_validity:=-1.0", "connect_timeout:=soon", "cameras.front.topic:=a"],
+)
 def test_a_node_with_a_wrong_parameter_names_it_and_ends(given: str):
     ended = subprocess.run(
         [sys.executable, "-m", "emu_planner.ros.planner_node", "--ros-args", "-p", given],

@@ -12,10 +12,12 @@ from emu_planner.goal.states import Ending, Review
 from emu_planner.plan import (
     ErrorCode,
     FinishReason,
+    Outcome,
     PlanComplete,
     PlanError,
     PlanStarted,
     StepComplete,
+    StepOutcome,
     Still,
     Stop,
     Waiting,
@@ -374,6 +376,7 @@ class Remembering:
         self.inner, self.pictures = inner, []
 
     def plan(self, task, frames, history=(), *, stop=None):
+        self.pictures += [weakref.ref(past.step.keyframe.rgb) for past in history]
         for event in self.inner.plan(task, frames, history, stop=stop):
             if isinstance(event, StepComplete):
                 self.pictures.append(weakref.ref(event.step.keyframe.rgb))
@@ -383,12 +386,16 @@ class Remembering:
 
 def test_a_session_that_is_over_gives_its_pictures_back_without_a_garbage_collection():
     planner = Remembering(FakePlanner(steps=6))
+    done = [event.step for event in FakePlanner(steps=3).plan(TASK, STILL) if isinstance(event, StepComplete)]
+    history = [StepOutcome(step, Outcome.SUCCEEDED) for step in done]
     gc.disable()
     try:
         with running_service(lambda: planner, service_config()) as target:
             with RemotePlanner(target, ClientConfig(images=PNG)) as remote:
-                steps = [event for event in remote.plan(TASK, STILL) if isinstance(event, StepComplete)]
-            assert len(steps) == len(planner.pictures) == 6
+                steps = [
+                    event for event in remote.plan(TASK, STILL, history) if isinstance(event, StepComplete)
+                ]
+            assert (len(steps), len(planner.pictures)) == (6, 3 + 6)
             wait_until(lambda: not any(picture() is not None for picture in planner.pictures))
     finally:
         gc.enable()

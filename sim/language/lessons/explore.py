@@ -55,8 +55,10 @@ def parse(text: str) -> Command | None:
     for move, templates in TEMPLATES.items():
         for template in templates:
             slots = match(template, text)
-            if slots is not None and slots.get("n", "0").isdigit():
-                return Command(move, int(slots.get("n", 0)))
+            turn = "0" if slots is None else slots.get("n", "0")
+            # a turn that leads nowhere is no command
+            if slots is not None and turn.isdecimal() and ("n" not in slots or int(turn) % 360):
+                return Command(move, int(turn))
     return None
 
 

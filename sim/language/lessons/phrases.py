@@ -8,7 +8,7 @@ from collections import Counter
 from collections.abc import Iterable, Sequence
 
 from sim.language.grammar import normal
-from sim.scene import COLOURS, Fact
+from sim.scene import COLOURS, Fact, names_in
 
 NUMBERS = ("no", "one", "two", "three", "four")
 KINDS = ("block", "cylinder", "tray", "box", "bowl", "zone")
@@ -75,5 +75,5 @@ def stands(fact: Fact) -> str:
         return f"the gripper holds the {fact.object}"
     if not fact.target:
         return f"the {fact.object} is {fact.relation}"
-    names = listed([f"the {name}" for name in fact.target.split(" and ")])
+    names = listed([f"the {name}" for name in names_in(fact.target)])
     return f"the {fact.object} is {fact.relation} {names}"

@@ -85,6 +85,15 @@ def test_places_are_read_within_two_centimetres_and_kinds_exactly(lesson: Get) -
                 assert min(math.dist(thing.position[:2], f.position[:2]) for f in found) < 0.02
 
 
+def test_more_specks_than_things_are_found_to_be_none() -> None:
+    picture = np.full((192, 384, 3), 128, np.uint8)
+    for index in range(8):
+        for left in (0, 192):
+            row, column = 20 + 20 * index, left + 20 + 18 * index
+            picture[row : row + 8, column : column + 8] = np.array(COLOURS["red"]) * 255
+    assert look.find_items(picture, "red") is None
+
+
 def test_a_picture_of_nothing_shows_no_paint() -> None:
     assert look.colours_in(np.full((192, 384, 3), 128, np.uint8)) == ()
 
@@ -161,6 +170,28 @@ def test_steps_pass_and_others_do_not(world: World, lesson: Get, task: str) -> N
     assert not grade(world, made, made.answer, [*words[:-1], "All is well."]).passed["words"]
 
 
+def test_the_number_of_steps_that_is_asked_for_counts(world: World, lesson: Get) -> None:
+    made = seeds_with(lesson, "howto", lambda m: "Please provide" in m.instruction)
+    count = f"Please provide {len(made.answer)} step"
+    assert grade(world, made, made.answer).passed["steps"]
+    other = replace(
+        made, instruction=made.instruction.replace(count, f"Please provide {len(made.answer) + 2} step")
+    )
+    assert other.instruction != made.instruction
+    result = grade(world, other, made.answer)
+    assert not result.passed["steps"]
+    assert result.passed["pictures"]
+
+
+def test_a_story_in_which_nothing_happens_is_none(world: World, lesson: Get) -> None:
+    made = seeds_with(lesson, "story", lambda m: m.references == 1)
+    actor = made.scenes[0].items[0].name
+    told = [texts(made)[0], *[f"At last the {actor} goes home."] * (len(made.answer) - 1)]
+    result = grade(world, made, [made.pictures[0]] * len(made.answer), told)
+    assert not result.passed["words"]
+    assert result.figures["pictures"] < 0.5
+
+
 # ---- explore
 
 
@@ -181,6 +212,15 @@ def test_a_walk_passes_and_a_world_that_moves_does_not(world: World, lesson: Get
     assert not grade(world, made, empty, words).passed["all there"]
     assert not grade(world, made, made.answer, [*words[1:], words[0]]).passed["words"]
     assert not grade(world, made, made.answer[:-1], words[:-1]).passed["all there"]
+    assert not grade(world, made, [*made.answer, *made.answer[-1:]], words).passed["all there"]
+
+
+def test_a_walk_that_stands_still_is_none(world: World, lesson: Get) -> None:
+    made = seeds_with(lesson, "explore", lambda m: m.references == 1 and m.asked["free"])
+    count = len(made.answer)
+    for turn in (0, 360):
+        told = [f"Go {turn} degrees to the left."] * count
+        assert not grade(world, made, [made.pictures[0]] * count, told).passed["words"]
 
 
 def test_positions_are_told_in_pixels_of_256(lesson: Get) -> None:
