@@ -11,15 +11,16 @@
 #   SIZE               nano (288 codes a picture) or coarse (128)
 #   EPISODES           most that are written (200000)
 #   WORKERS            processes of the simulator (all processors)
-#   TOKENIZER_MINUTES, LM_MINUTES   length of the trainings (7, 14)
+#   TOKENIZER_MINUTES, LM_MINUTES   length of the trainings (7, 12)
 #   DATA               a folder that another run fills with episodes; then no simulator is started:
 #                      on a machine with two GPUs, two sizes can learn from one simulator
 #   TOKENIZER          a checkpoint whose vision tokenizer is used instead of training a new one
 #   INIT               a checkpoint whose words and weights the language model begins with, as nano
 #   STEPS              imagined (the default: each skill's outcome is set) or executed (the robot moves): data sim --steps
-#   DATA_OPTIONS, LM_OPTIONS   more words for `data sim` and `train lm`
+#   DATA_OPTIONS, TOKENIZER_OPTIONS, LM_OPTIONS   more words for `data sim`, `train tokenizer` (--limit 120000) and
+#                      `train lm` (--visual-weight 0.15 --openings 0.45 --captions 0.25 --history 0.5)
 #   CODERS             devices of the processes that code pictures for the language model, by commas
-#                      (three on the last GPU; none without one)
+#                      (four on the last GPU; none without one)
 #   PYTHON             the interpreter (python3)
 set -euo pipefail
 
@@ -39,11 +40,12 @@ fi
 tokenizer=${TOKENIZER:-$run/tokenizer/checkpoint}
 if [ -z "${TOKENIZER:-}" ] && [ ! -e "$run/tokenizer/done" ]; then
     "${emu[@]}" train tokenizer --size "${SIZE:-nano}" --data "$data" --out "$run/tokenizer" \
-        --steps 0 --minutes "${TOKENIZER_MINUTES:-7}" --rate 8e-4
+        --steps 0 --minutes "${TOKENIZER_MINUTES:-7}" --rate 8e-4 ${TOKENIZER_OPTIONS:---limit 120000}
     touch "$run/tokenizer/done"
 fi
-last='import torch; n = torch.cuda.device_count(); print(",".join([f"cuda:{n - 1}"] * 3) if n else "")'
+last='import torch; n = torch.cuda.device_count(); print(",".join([f"cuda:{n - 1}"] * 4) if n else "")'
 coders=${CODERS-$("${emu[0]}" -c "$last")}
 "${emu[@]}" train lm --data "$data" --tokenizer "$tokenizer" --out "$run/lm" ${INIT:+--init "$INIT"} \
-    --coders "$coders" --steps 0 --minutes "${LM_MINUTES:-14}" ${LM_OPTIONS:-}
+    --coders "$coders" --steps 0 --minutes "${LM_MINUTES:-12}" \
+    ${LM_OPTIONS:---visual-weight 0.15 --openings 0.45 --captions 0.25 --history 0.5}
 echo "nano: $run/lm/checkpoint"

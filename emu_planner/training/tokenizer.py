@@ -83,11 +83,11 @@ class TokenizerTraining:
     crowding_weight: float = 0.02
     edge_weight: float = 1.0
     # how much more a pixel near an edge of the picture counts: things are small on a large plain table
-    thing_weight: float = 0.0
+    thing_weight: float = 4.0
     # of a patch's latent changing between two pictures of a scene in which the patch does not
     drift_weight: float = 0.5
     # seconds between two saved states
-    save_every_s: float = 300.0
+    save_every_s: float = 120.0
 
     def __post_init__(self) -> None:
         if self.batch_size < 2 or self.batch_size % 2:
@@ -114,7 +114,6 @@ def train_tokenizer(config: TokenizerTraining, vision: VisionConfig, device: tor
     trainer.log.say(f"{len(frames)} pictures to begin with, {million:.1f} M parameters")
     trainer.run(frames)
     frames.close()
-    save_vision_tokenizer(model, config.out / "checkpoint", dtype=torch.bfloat16)
     return model
 
 
@@ -153,9 +152,9 @@ class _Trainer:
             if self.step % 20 == 0 or self.step == 1:
                 log.write(self.step, figures)
             if time.monotonic() - saved_s > config.save_every_s:
-                save_state(config.out, self.state())
+                self.save()
                 saved_s = time.monotonic()
-        save_state(config.out, self.state())
+        self.save()
         log.close()
 
     def update(self, images: Tensor, done: float) -> dict[str, Tensor | float]:
@@ -202,6 +201,11 @@ class _Trainer:
         self.quantising = True
         self.usage.count.zero_()
         self.usage.restart(self.table, z, 1.0, self.generator)
+
+    def save(self) -> None:
+        """Write the run's state, and a checkpoint: a run that is cut leaves a tokenizer."""
+        save_state(self.config.out, self.state())
+        save_vision_tokenizer(self.model, self.config.out / "checkpoint", dtype=torch.bfloat16)
 
     def state(self) -> dict:
         """All that a later run needs to go on."""

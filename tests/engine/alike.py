@@ -1,8 +1,9 @@
 """Two plans of one seed by two decoders: what must be equal, and where they part if it is not.
 
-Tokens and pictures must be equal, though passes round differently: in the plans of these tests the two
-best candidates for a token are 0.007 apart or more (score after temperature and chance), and another order
-of sums in float32 moves a score by 4e-6. Confidence is made of log-probabilities and follows the rounding.
+Tokens must be equal, though passes round differently: in the plans of these tests the two best candidates
+for a token are 0.007 apart or more (score after temperature and chance), and another order of sums in
+float32 moves a score by 4e-6. Confidence is made of log-probabilities and follows the rounding, and a
+value of a picture may fall on the other side of a half.
 """
 
 import copy
@@ -21,11 +22,13 @@ from emu_planner.engine.planner import EmuPlanner
 from emu_planner.engine.raster import Draft, Token
 from emu_planner.engine.request import Request, Settings
 from emu_planner.engine.sampler import Sampler, Sampling, choose
-from emu_planner.plan import Generation, Report, Task, collect
+from emu_planner.plan import Generation, Report, Step, Task, collect
 from tests.engine.conftest import INSTRUCTION
 
 # of a mean probability: some roundings of a log-probability in float32
 CONFIDENCE = 1e-6
+# grey levels: beside other work a GPU may sum a convolution of the picture's decoder in another order
+_ROUNDING = 1
 _PIXELS = np.random.default_rng(0).integers(0, 256, (32, 64, 3), dtype=np.uint8)
 
 
@@ -140,12 +143,20 @@ def _pixels(found: Report, plain: Report) -> str:
         if ours.keyframe is None or theirs.keyframe is None or ours.keyframe == theirs.keyframe:
             continue
         gaps = np.abs(ours.keyframe.rgb.astype(int) - theirs.keyframe.rgb)
+        if gaps.max() <= _ROUNDING:
+            continue
         return f"{np.count_nonzero(gaps)} values of picture {step} differ, by up to {gaps.max()}"
     return ""
 
 
 def _bare(report: Report) -> Report:
-    return replace(report, steps=tuple(replace(step, confidence=None) for step in report.steps))
+    """Without what rounding changes."""
+
+    def bare(step: Step) -> Step:
+        shown = step.keyframe and replace(step.keyframe, rgb=np.zeros_like(step.keyframe.rgb))
+        return replace(step, confidence=None, keyframe=shown)
+
+    return replace(report, steps=tuple(map(bare, report.steps)))
 
 
 def check_generations(recorded: Generator, plain: Generator) -> None:
