@@ -10,7 +10,6 @@ Every rank makes the same passes in the same order. Knows no checkpoint and no p
 
 from collections.abc import Mapping
 from dataclasses import replace
-from typing import NamedTuple
 
 import torch.distributed as dist
 from torch import Tensor, nn
@@ -20,18 +19,11 @@ from torch.distributed.tensor.parallel import ColwiseParallel, RowwiseParallel, 
 from torch.nn import functional as F
 
 from emu_planner.model.blank import blank
+from emu_planner.model.tensor_io import Part
 from emu_planner.model.transformer import Layer, Transformer, TransformerConfig
 
 # its name changed with torch 2.13
 _gather = getattr(dist, "all_gather_single", None) or dist.all_gather_into_tensor
-
-
-class Part(NamedTuple):
-    """The part of a tensor that a rank has: along a dimension, from first to before stop."""
-
-    dim: int
-    first: int
-    stop: int
 
 
 class ParallelTransformer(Transformer):
@@ -89,16 +81,15 @@ class ParallelTransformer(Transformer):
                 found[name] = Part(placement.dim, self.rank * size, (self.rank + 1) * size)
         return found
 
-    def adopt(self, tensors: Mapping[str, Tensor]) -> None:
-        """Take tensors of the state, of those that are cut this rank's parts."""
+    def as_parts(self, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        """A state for load_state_dict, of tensors that hold, where they are cut, this rank's parts."""
         cut = {name: tensor for name, tensor in self.state_dict().items() if isinstance(tensor, DTensor)}
-        taken = {
+        return {
             name: DTensor.from_local(tensor, self._mesh, cut[name].placements, run_check=False)
             if name in cut
             else tensor
             for name, tensor in tensors.items()
         }
-        self.load_state_dict(taken, assign=True)
 
 
 def check_ranks(config: TransformerConfig, ranks: int) -> None:
@@ -116,7 +107,8 @@ def parallelise(model: Transformer, mesh: DeviceMesh) -> ParallelTransformer:
     with blank():
         made = ParallelTransformer(model.config, mesh)
     state, parts = model.state_dict(), made.parts()
-    made.adopt({name: cut(tensor, parts.get(name)) for name, tensor in state.items()})
+    own = {name: cut(tensor, parts.get(name)) for name, tensor in state.items()}
+    made.load_state_dict(made.as_parts(own), assign=True)
     return made.eval()
 
 
