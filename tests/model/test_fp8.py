@@ -86,7 +86,9 @@ def test_tensors_can_come_later(model):
 
 def test_a_size_that_has_no_float8_product_is_refused_and_left_alone():
     odd = Transformer(TransformerConfig(61, 24, 96, 1, 2, 1, 16))
-    with pytest.raises(ValueError, match=r"q_proj has shape \[32, 24\]; float8 products need multiples of 16"):
+    with pytest.raises(
+        ValueError, match=r"q_proj has shape \[32, 24\]; float8 products need multiples of 16"
+    ):
         to_fp8(odd)
     assert isinstance(odd.model.layers[0].mlp.up_proj, nn.Linear)
     with pytest.raises(ValueError, match="0 or more"):
