@@ -42,7 +42,7 @@ _WORDS = ("graphs", "fp8", "ranks")
 _ALONE = "plain,graphs,graphs+fp8"
 _TOGETHER = "graphs,graphs+fp8,graphs+ranks,graphs+fp8+ranks"
 # tokens of the text whose logits are compared
-_COMPARED = 256
+_COMPARED = 64
 
 
 @dataclass(frozen=True)

@@ -67,6 +67,10 @@ class GenerateConfig:
     decoder: str | None = None
     # whether a GPU's passes are recorded
     graphs: bool = False
+    # whether weights are rounded to 8 bits
+    fp8: bool = False
+    # how processes of torchrun share the model; None: by tensors
+    share: str | None = None
     # what differs from the task's own sampling settings, by the names of Settings
     sampling: Mapping[str, Any] = field(default_factory=dict)
     # prompts that stand in the settings file itself

@@ -15,7 +15,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from emu_planner.model.shared import local, reducer
+from emu_planner.model.shared import local, put, reducer
 from emu_planner.model.transformer import (
     Cache,
     Layer,
@@ -132,18 +132,12 @@ def _join(parts: Sequence[nn.Linear]) -> Tensor:
         return first.as_strided((rows, first.shape[1]), (first.shape[1], 1))
     whole = torch.cat(weights)
     for part, weight in zip(parts, whole.split([len(weight) for weight in weights]), strict=True):
-        _put(part, weight)
+        put(part, weight)
     if whole.is_cuda:
         # what they had is given back at once: in a full memory the next ones need that room
         del weights, first
         torch.cuda.empty_cache()
     return whole
-
-
-def _put(part: nn.Linear, weight: Tensor) -> None:
-    """Let a layer's weight, or this process's part of it, lie there."""
-    own = local(part.weight) if hasattr(part.weight, "to_local") else part.weight
-    own.data = weight
 
 
 def _rotate(x: Tensor, cos: Tensor, signed_sin: Tensor) -> Tensor:

@@ -42,8 +42,9 @@ class Ranks:
         dist.barrier(group=self.control)
 
     def leave(self) -> None:
-        """End what join began."""
-        dist.destroy_process_group()
+        """End what join began; between GPUs the process's end does: recordings may still hold NCCL's part."""
+        if self.device.type == "cpu":
+            dist.destroy_process_group()
 
 
 def are_launched() -> bool:

@@ -3,8 +3,7 @@
 from collections.abc import Callable
 from typing import cast
 
-import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from emu_planner.model.transformer import Transformer
 
@@ -18,11 +17,20 @@ def reducer(model: Transformer) -> Reduce | None:
 
 
 def local(weight: Tensor) -> Tensor:
-    """This process's part of a weight: the very tensor, which may be put elsewhere."""
-    if not hasattr(weight, "to_local"):
-        return weight.detach()
-    with torch.no_grad():  # else it is a view
-        return cast(Tensor, weight.to_local())
+    """This process's part of a weight, in its memory."""
+    return cast(Tensor, weight.to_local()).detach() if hasattr(weight, "to_local") else weight.detach()
+
+
+def put(layer: nn.Linear, weight: Tensor) -> None:
+    """Let a layer's weight, or this process's part of it, lie there."""
+    if not hasattr(layer.weight, "to_local"):
+        layer.weight.data = weight
+        return
+    from torch.distributed.tensor import DTensor
+
+    whole = cast(DTensor, layer.weight)
+    made = DTensor.from_local(weight, whole.device_mesh, whole.placements, run_check=False)
+    layer.weight = nn.Parameter(made, requires_grad=layer.weight.requires_grad)
 
 
 def is_cut_by_inputs(weight: Tensor) -> bool:
