@@ -101,7 +101,7 @@ class FusedTransformer:
 def can_fuse(model: Transformer) -> bool:
     """Whether the model's products are plain ones, with weights that can be moved."""
     parts = [part for name, part in model.model.layers.named_modules() if name.endswith("_proj")]
-    return all(type(part) is nn.Linear and part.bias is None for part in parts)
+    return all(isinstance(part, nn.Linear) and part.bias is None for part in parts)
 
 
 @torch.no_grad()

@@ -1,7 +1,9 @@
 """One rank's part of a transformer that several devices compute together (tensor parallelism).
 
 PyTorch's own plan: queries, keys, values, gate and up are cut by outputs (whole heads), what closes a
-block by inputs, so a block needs two sums over ranks. Embedding and norms are on every rank. So is the
+block by inputs, so a block needs two sums over ranks. Weights are DTensors; products are made of their
+parts here, because the dispatch of DTensors in inference mode takes the host longer than most products
+take the device. Embedding and norms are on every rank. So is the
 output head, of which a rank computes its part of the ids that are asked for; all ranks then have all
 logits, bit by bit the same, and choose the same tokens. Any number of ranks that divides the heads.
 
@@ -19,11 +21,34 @@ from torch.distributed.tensor.parallel import ColwiseParallel, RowwiseParallel, 
 from torch.nn import functional as F
 
 from emu_planner.model.blank import blank
+from emu_planner.model.shared import Reduce, is_cut_by_inputs, local
 from emu_planner.model.tensor_io import Part
 from emu_planner.model.transformer import Layer, Transformer, TransformerConfig
 
 # its name changed with torch 2.13
 _gather = getattr(dist, "all_gather_single", None) or dist.all_gather_into_tensor
+
+
+class _Sum:
+    """Tensors to their sums over ranks, in the same memory. Knows no model, so none is kept by it."""
+
+    def __init__(self, group: dist.ProcessGroup) -> None:
+        self.group = group
+
+    def __call__(self, part: Tensor) -> Tensor:
+        dist.all_reduce(part, group=self.group)
+        return part
+
+
+class CutLinear(nn.Linear):
+    """A linear layer whose weight is cut: this rank's part of the product, or of what it sums."""
+
+    reduce: Reduce | None
+
+    def forward(self, x: Tensor) -> Tensor:
+        """[..., inputs here] -> [..., outputs here]."""
+        made = F.linear(x, local(self.weight))
+        return made if self.reduce is None else self.reduce(made)
 
 
 class ParallelTransformer(Transformer):
@@ -40,8 +65,9 @@ class ParallelTransformer(Transformer):
     def __init__(self, config: TransformerConfig, mesh: DeviceMesh) -> None:
         check_ranks(config, mesh.size())
         super().__init__(config)
-        self.group = mesh.get_group()
         self.ranks, self.rank = mesh.size(), mesh.get_local_rank()
+        # completes a product whose inputs are spread over ranks
+        self.reduce = _Sum(mesh.get_group())
         self._mesh = mesh
         self.config = replace(
             config,
@@ -50,7 +76,7 @@ class ParallelTransformer(Transformer):
             intermediate_size=config.intermediate_size // self.ranks,
         )
         for layer in self.model.layers:
-            _cut(layer, mesh, self.config)
+            _cut(layer, mesh, self.config, self.reduce)
 
     def head(self, hidden: Tensor, rows: slice | None = None) -> Tensor:
         """See Transformer.head; each rank computes a part of the ids, and gets all logits."""
@@ -61,14 +87,9 @@ class ParallelTransformer(Transformer):
         own = F.linear(hidden, weight)
         own = F.pad(own, (0, share - own.shape[-1])).contiguous()
         parts = own.new_empty(self.ranks * own.numel())
-        _gather(parts, own.view(-1), group=self.group)
+        _gather(parts, own.view(-1), group=self.reduce.group)
         parts = parts.view(self.ranks, *own.shape)
         return parts.movedim(0, -2).flatten(-2)[..., : stop - first].float()
-
-    def reduce(self, part: Tensor) -> Tensor:
-        """The sum over ranks, in the same memory."""
-        dist.all_reduce(part, group=self.group)
-        return part
 
     def parts(self) -> dict[str, Part]:
         """What this rank has of the tensors that are cut, by name."""
@@ -119,7 +140,7 @@ def cut(tensor: Tensor, part: Part | None) -> Tensor:
     return tensor.detach().narrow(part.dim, part.first, part.stop - part.first).contiguous().clone()
 
 
-def _cut(layer: nn.Module, mesh: DeviceMesh, own: TransformerConfig) -> None:
+def _cut(layer: nn.Module, mesh: DeviceMesh, own: TransformerConfig, reduce: Reduce) -> None:
     """One block's plan."""
     assert isinstance(layer, Layer)
     plan = {
@@ -131,4 +152,12 @@ def _cut(layer: nn.Module, mesh: DeviceMesh, own: TransformerConfig) -> None:
     }
     # no rank asks another for its weights
     parallelize_module(layer, mesh, plan, src_data_rank=None)
+    for path in plan:
+        linear = layer.get_submodule(path)
+        # what the plan does around a product of DTensors
+        linear._forward_pre_hooks.clear()
+        linear._forward_hooks.clear()
+        linear.__class__ = CutLinear
+        assert isinstance(linear, CutLinear)
+        linear.reduce = reduce if is_cut_by_inputs(linear.weight) else None
     layer.self_attn.heads, layer.self_attn.kv_heads = own.num_attention_heads, own.num_key_value_heads

@@ -92,7 +92,7 @@ def a_part_is_read_from_a_checkpoint(ranks: Ranks, folder: Path) -> None:
             read = load_transformer(folder / "model", mesh=ranks.mesh, dtype=dtype)
             cut = parallelise(model.to(dtype or torch.float32), ranks.mesh)
             assert torch.equal(read(IDS), cut(IDS))
-            assert type(read.model.layers[0].mlp.up_proj) is nn.Linear
+            assert isinstance(read.model.layers[0].mlp.up_proj, nn.Linear)
         model = random_model()
         read = load_transformer(folder / "model", mesh=ranks.mesh, fp8=True)
         assert type(read.model.layers[0].mlp.down_proj) is Fp8Linear
