@@ -14,7 +14,7 @@ from rich.progress import BarColumn, DownloadColumn, TimeRemainingColumn, Transf
 from rich.progress import Progress as Bars
 
 from emu_planner.cli.arguments import positive
-from emu_planner.engine.request import DECODERS
+from emu_planner.engine.request import DECODERS, SHARES
 
 if TYPE_CHECKING:
     from emu_planner.engine.generator import Generator
@@ -84,7 +84,7 @@ def add_decoder_argument(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument(
         "--share",
-        choices=("tensor", "guidance"),
+        choices=SHARES,
         help="how processes that torchrun starts share the model: each has a part of every layer, or the "
         "whole model and some rows of guidance (default: tensor)",
     )

@@ -22,13 +22,12 @@ from emu_planner.engine.decoders import Decoder, Generate, decoder_of
 from emu_planner.engine.grammar import Grammar
 from emu_planner.engine.ranks import Ranks
 from emu_planner.engine.raster import Decoding, Tokens
+from emu_planner.engine.request import SHARES
 from emu_planner.engine.rows import SplitDecoder
 from emu_planner.engine.sampler import Sampler
 from emu_planner.model.transformer import Transformer
 from emu_planner.plan import ErrorCode, PlanError
 
-# how processes share a model
-WAYS = ("tensor", "guidance")
 # what the first process says before each pass, and once at the end of an answer
 _ON, _STOP, _END = range(3)
 
@@ -120,8 +119,8 @@ class Sharing:
     how: str = "tensor"
 
     def __post_init__(self) -> None:
-        if self.how not in WAYS:
-            raise ValueError(f"a model is shared by {self.how!r}; expected one of {', '.join(WAYS)}")
+        if self.how not in SHARES:
+            raise ValueError(f"a model is shared by {self.how!r}; expected one of {', '.join(SHARES)}")
 
     @property
     def mesh(self) -> Any:

@@ -16,10 +16,8 @@ ROOT = Path(__file__).resolve().parents[2]
 LIMIT_S = 90
 
 
-@pytest.fixture(scope="module")
-def found(tmp_path_factory) -> list[dict[str, str]]:
+def run_two(folder: Path, device: str) -> list[dict[str, str]]:
     """What each of the two found, by check."""
-    folder = tmp_path_factory.mktemp("two")
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
@@ -27,7 +25,7 @@ def found(tmp_path_factory) -> list[dict[str, str]]:
     logs = [(folder / f"{rank}.log").open("w+") for rank in range(2)]
     processes = [
         subprocess.Popen(
-            [sys.executable, "-m", "tests.engine.two_processes", str(folder)],
+            [sys.executable, "-m", "tests.engine.two_processes", str(folder), device],
             cwd=ROOT,
             env={**os.environ, **shared, "RANK": str(rank), "LOCAL_RANK": str(rank)},
             stdout=log,
@@ -52,6 +50,11 @@ def found(tmp_path_factory) -> list[dict[str, str]]:
         reports.append(json.loads(report.read_text()) if report.is_file() else {"": log.read()})
         log.close()
     return reports
+
+
+@pytest.fixture(scope="module")
+def found(tmp_path_factory):
+    return run_two(tmp_path_factory.mktemp("two"), "cpu")
 
 
 @pytest.mark.parametrize("check", [check.__name__ for check in CHECKS])
