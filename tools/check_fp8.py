@@ -71,8 +71,10 @@ def judge(
         ("codes", Kind.VISUAL, v.first_visual, v.first_visual + v.codes),
     ):
         places = (kinds == kind) & (following >= first) & (following < stop)
-        logits = [model.head(x[places], slice(first, stop)) for model, x in zip(models, states, strict=True)]
-        found[name] = compare(*logits, following[places] - first)
+        own, other = (
+            model.head(x[places], slice(first, stop)) for model, x in zip(models, states, strict=True)
+        )
+        found[name] = compare(own, other, following[places] - first)
     return found
 
 
