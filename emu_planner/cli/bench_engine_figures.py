@@ -12,111 +12,54 @@ import json
 import resource
 import statistics
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any
 
 import torch
 from rich.console import Console
 from rich.table import Table
-from torch import nn
 
+from emu_planner.cli.bench_engine_model import (
+    PIXELS,
+    Bench,
+    bytes_a_token,
+    name_of,
+    prepare,
+    random_model,
+    read_bandwidth,
+    size_of,
+    tokens_of,
+    wait,
+)
 from emu_planner.engine import jacobi, raster
 from emu_planner.engine.branches import Branches
-from emu_planner.engine.grammar import Grammar
 from emu_planner.engine.graphs import DeviceDecoder, best_attention
 from emu_planner.engine.kept import DeviceConfig
-from emu_planner.engine.raster import Decoding, Token
-from emu_planner.engine.sampler import Sampler, Sampling
 from emu_planner.engine.scheduler import Scheduler, SchedulerConfig
-from emu_planner.model.blank import blank
-from emu_planner.model.checkpoint import resolve
-from emu_planner.model.config_files import read_transformer_config
-from emu_planner.model.transformer import Transformer, TransformerConfig
-from emu_planner.model.vocabulary import Vocabulary, special_ids
-
-# Emu3.5's config.json
-_FULL = TransformerConfig(
-    vocab_size=282_926,
-    hidden_size=5120,
-    intermediate_size=25_600,
-    num_hidden_layers=64,
-    num_attention_heads=64,
-    num_key_value_heads=8,
-)
-# visual codes: of the published model, and of any other
-_FULL_CODES, _CODES = 131_072, 8192
-# ids of a HIDDENxLAYERS model: nano has about as many
-_IDS = 9000
-# pixels of a picture's side to a token
-_PIXELS = 16
-
-
-@dataclass(frozen=True)
-class _Bench:
-    """What is measured on."""
-
-    model: Transformer
-    vocabulary: Vocabulary
-    decoding: Decoding
-    # ids of the conditional and of the unconditional prompt, up to BOI and BSS
-    prompt: list[int]
-    unconditional: list[int]
-    # side of the picture, tokens
-    side: int
-
-    @property
-    def capacity(self) -> int:
-        """Tokens in a row at most."""
-        return len(self.prompt) + self.side * (self.side + 1) + 16
-
-
-def size_of(name: str) -> TransformerConfig:
-    """The model's size by its name.
-
-    Raises:
-        ValueError: there is no such size.
-    """
-    if name == "full":
-        return _FULL
-    if name == "nano":
-        return read_transformer_config(resolve(name))
-    width, _, layers = name.partition("x")
-    if not (width.isdigit() and layers.isdigit() and int(width) % 64 == 0 and int(width) and int(layers)):
-        raise ValueError(f"--config {name}: expected full, nano or HIDDENxLAYERS, HIDDEN a multiple of 64")
-    heads = int(width) // 64
-    return TransformerConfig(
-        vocab_size=_IDS,
-        hidden_size=int(width),
-        intermediate_size=4 * int(width),
-        num_hidden_layers=int(layers),
-        num_attention_heads=heads,
-        num_key_value_heads=heads // 2 if heads % 2 == 0 else heads,
-        head_dim=64,
-    )
 
 
 def run(args: argparse.Namespace, console: Console) -> int:
     """Measure, show, and write if asked."""
     config = size_of(args.config)
     device = torch.device(args.device or ("cuda" if torch.cuda.is_available() else "cpu"))
-    sides = [pixels // _PIXELS for pixels in args.pixels]
+    sides = [pixels // PIXELS for pixels in args.pixels]
     if not all(sides):
-        raise ValueError(f"--pixels {min(args.pixels)}: expected {_PIXELS} or more, one token a side")
+        raise ValueError(f"--pixels {min(args.pixels)}: expected {PIXELS} or more, one token a side")
     began_s = time.perf_counter()
     model = random_model(config, device, getattr(torch, args.dtype))
-    _wait(device)
+    wait(device)
     figures: dict[str, Any] = {
         "config": args.config,
         "decoder": args.decoder,
-        "device": _name(device),
+        "device": name_of(device),
         "dtype": args.dtype,
         "context": args.context,
         "making weights, s": time.perf_counter() - began_s,
         "bandwidth, GB/s": read_bandwidth(device) / 1e9,
     }
-    bench = _prepare(model, args.context, sides[0])
+    bench = prepare(model, args.context, sides[0])
     _one_session(args, bench, figures)
     if args.against is not None:
         other = {"bandwidth, GB/s": figures["bandwidth, GB/s"]}
@@ -126,8 +69,8 @@ def run(args: argparse.Namespace, console: Console) -> int:
             figures[f"{args.against}: {name}"] = other[name]
             figures[f"times {args.against}: {name}"] = other[name] / figures[name]
     for side in sides:
-        seconds = _picture_seconds(args, _prepare(model, args.context, side))
-        figures[f"keyframe of {side * _PIXELS} px, s"] = seconds
+        seconds = _picture_seconds(args, prepare(model, args.context, side))
+        figures[f"keyframe of {side * PIXELS} px, s"] = seconds
     for count in args.sessions:
         if count > 1:
             try:
@@ -147,57 +90,7 @@ def run(args: argparse.Namespace, console: Console) -> int:
     return 0
 
 
-def random_model(config: TransformerConfig, device: torch.device, dtype: torch.dtype) -> Transformer:
-    """A model with random weights, made where it runs, tensor by tensor."""
-    with blank():
-        model = Transformer(config)
-    torch.manual_seed(0)
-    for module in model.modules():
-        for name, parameter in list(module.named_parameters(recurse=False)):
-            made = torch.empty(parameter.shape, device=device, dtype=dtype)
-            made.fill_(1.0) if made.dim() == 1 else made.normal_(std=0.02)
-            setattr(module, name, nn.Parameter(made, requires_grad=False))
-    return model.eval()
-
-
-def read_bandwidth(device: torch.device) -> float:
-    """Bytes a second that the device reads from its memory, the best of some tries."""
-    nbytes = 2**31 if device.type == "cuda" else 2**26
-    data = torch.zeros(nbytes // 4, device=device)
-    best_s = min(_seconds(lambda: data.amax(), device) for _ in range(8))
-    copy = torch.empty_like(data)
-    copy_s = min(_seconds(lambda: copy.copy_(data), device) for _ in range(8))
-    return max(nbytes / best_s, 2 * nbytes / copy_s)
-
-
-def bytes_a_token(bench: _Bench, rows: int = 2) -> int:
-    """Bytes of weights, and of keys and values, that one token of an image cannot do without."""
-    model, size = bench.model, bench.model.config
-    itemsize = model.lm_head.weight.itemsize
-    weights = sum(p.nbytes for p in model.model.layers.parameters())
-    head = bench.vocabulary.codes * size.hidden_size * itemsize
-    cell = 2 * size.num_hidden_layers * size.num_key_value_heads * size.head_dim * itemsize
-    return weights + head + rows * len(bench.prompt) * cell
-
-
-def _prepare(model: Transformer, context: int, side: int) -> _Bench:
-    vocabulary = _vocabulary(model.config.vocab_size)
-    generator = torch.Generator().manual_seed(0)
-    words = torch.randint(0, 100, (context,), generator=generator).tolist()
-    decoding = Decoding(Sampling(), Sampling(top_k=min(10_240, vocabulary.codes // 2)), 3.0)
-    return _Bench(model, vocabulary, decoding, [*words, vocabulary.boi], list(words), side)
-
-
-def _vocabulary(size: int) -> Vocabulary:
-    """A layout of so many ids: the published one, or one with as few words as can be."""
-    codes = _FULL_CODES if size == _FULL.vocab_size else _CODES
-    signs = [bytes([byte]) for byte in range(ord("!"), ord("~") + 1)]
-    rest = (b"-%d" % index for index in itertools.count())
-    words = range(size - codes - len(special_ids(0)))
-    return Vocabulary.from_files(dict(zip(itertools.chain(signs, rest), words, strict=False)), codes)
-
-
-def _decoder(args: argparse.Namespace, bench: _Bench) -> tuple[Callable[..., Branches], Callable[..., Any]]:
+def _decoder(args: argparse.Namespace, bench: Bench) -> tuple[Callable[..., Branches], Callable[..., Any]]:
     """What makes branches, and what generates."""
     if args.decoder == "raster":
         attend = best_attention(bench.model) if args.attention == "split" else None
@@ -207,27 +100,20 @@ def _decoder(args: argparse.Namespace, bench: _Bench) -> tuple[Callable[..., Bra
     return (lambda **more: Branches(bench.model, **more)), generate
 
 
-def _tokens(bench: _Bench, branches: Any, generate: Callable[..., Any], seed: int) -> Iterator[Token]:
-    v = bench.vocabulary
-    sampler = Sampler(seed, bench.model.lm_head.weight.device)
-    grammar = Grammar(v, (bench.side, bench.side))
-    return generate(branches, grammar, sampler, bench.decoding, bench.prompt, boi=v.boi)
-
-
-def _one_session(args: argparse.Namespace, bench: _Bench, figures: dict[str, Any]) -> None:
+def _one_session(args: argparse.Namespace, bench: Bench, figures: dict[str, Any]) -> None:
     """Milliseconds a code with guidance, once everything is warm, and their ratio to the ceiling."""
     new_branches, generate = _decoder(args, bench)
     v, device = bench.vocabulary, bench.model.lm_head.weight.device
     for again in range(2):  # the first one records and warms up
         branches = new_branches(capacity=bench.capacity, unconditional=bench.unconditional)
         began_s, times = time.perf_counter(), []
-        codes = (t for t in _tokens(bench, branches, generate, 1) if t.id >= v.first_visual)
+        codes = (t for t in tokens_of(bench, branches, generate, 1) if t.id >= v.first_visual)
         for _ in itertools.islice(codes, min(args.steps, bench.side**2)):
             times.append(time.perf_counter())
         if not again:
             figures["first answer's first code, s"] = times[0] - began_s
         del codes, branches
-    _wait(device)
+    wait(device)
     figures["prompt and first code, s"] = times[0] - began_s
     # steps come some at a time, so between two codes there is nothing or much: the mean counts
     figures["ms/token"] = 1e3 * (times[-1] - times[0]) / max(1, len(times) - 1)
@@ -241,12 +127,12 @@ def _one_session(args: argparse.Namespace, bench: _Bench, figures: dict[str, Any
 
 
 def _words_ms(
-    bench: _Bench, new_branches: Callable[..., Branches], generate: Callable[..., Any], steps: int
+    bench: Bench, new_branches: Callable[..., Branches], generate: Callable[..., Any], steps: int
 ) -> float:
     """Milliseconds a word once all is warm: one row, no guidance. Random weights hardly ever end a text."""
     words = replace(bench, prompt=bench.prompt[:-1])
     branches = new_branches(capacity=bench.capacity + steps, unconditional=bench.unconditional)
-    tokens = _tokens(words, branches, generate, 1)
+    tokens = tokens_of(words, branches, generate, 1)
     for _ in itertools.islice(tokens, 3):
         pass
     began_s = time.perf_counter()
@@ -254,27 +140,27 @@ def _words_ms(
     return 1e3 * (time.perf_counter() - began_s) / count
 
 
-def _profile(bench: _Bench, new_branches: Callable[..., Branches], generate: Callable[..., Any]) -> str:
+def _profile(bench: Bench, new_branches: Callable[..., Branches], generate: Callable[..., Any]) -> str:
     """Kernels of some tokens, by the time that they take in all."""
     from torch.profiler import profile
 
     branches = new_branches(capacity=bench.capacity, unconditional=bench.unconditional)
-    codes = (t for t in _tokens(bench, branches, generate, 1) if t.id >= bench.vocabulary.first_visual)
+    codes = (t for t in tokens_of(bench, branches, generate, 1) if t.id >= bench.vocabulary.first_visual)
     next(codes)
     with profile() as profiled:
         for _ in itertools.islice(codes, 16):
             pass
-        _wait(bench.model.lm_head.weight.device)
+        wait(bench.model.lm_head.weight.device)
     key = "self_cuda_time_total" if bench.model.lm_head.weight.is_cuda else "self_cpu_time_total"
     return str(profiled.key_averages().table(sort_by=key, row_limit=30, max_name_column_width=60))
 
 
-def _picture_seconds(args: argparse.Namespace, bench: _Bench) -> float:
+def _picture_seconds(args: argparse.Namespace, bench: Bench) -> float:
     """Seconds from a prompt that has been read to a picture's last code."""
     new_branches, generate = _decoder(args, bench)
     for _ in range(2):
         branches = new_branches(capacity=bench.capacity, unconditional=bench.unconditional)
-        codes = (t for t in _tokens(bench, branches, generate, 2) if t.id >= bench.vocabulary.first_visual)
+        codes = (t for t in tokens_of(bench, branches, generate, 2) if t.id >= bench.vocabulary.first_visual)
         next(codes)
         began_s = time.perf_counter()
         for _ in itertools.islice(codes, bench.side**2 - 1):
@@ -286,14 +172,14 @@ def _picture_seconds(args: argparse.Namespace, bench: _Bench) -> float:
     return seconds * bench.side**2 / max(1, bench.side**2 - 1)
 
 
-def _many(bench: _Bench, count: int, steps: int) -> float:
+def _many(bench: Bench, count: int, steps: int) -> float:
     """Tokens a second of all sessions together, once all have begun."""
     scheduler = Scheduler(bench.model, SchedulerConfig(cells=2 * count * (bench.capacity + 16)))
     times: list[list[float]] = [[] for _ in range(count)]
 
     def session(index: int) -> None:
         rows = scheduler.branches(capacity=bench.capacity, unconditional=bench.unconditional)
-        tokens = _tokens(bench, rows, scheduler.generate, index)
+        tokens = tokens_of(bench, rows, scheduler.generate, index)
         codes = (t for t in tokens if t.id >= bench.vocabulary.first_visual)
         for _ in itertools.islice(codes, min(steps, bench.side**2)):
             times[index].append(time.perf_counter())
@@ -305,7 +191,7 @@ def _many(bench: _Bench, count: int, steps: int) -> float:
     return done / (end - begin) if end > begin else float("nan")
 
 
-def transformers_seconds(bench: _Bench, steps: int) -> float:
+def transformers_seconds(bench: Bench, steps: int) -> float:
     """Median seconds a token of a plain loop around transformers' Qwen3ForCausalLM, on our weights."""
     from transformers import DynamicCache, Qwen3Config, Qwen3ForCausalLM
 
@@ -337,23 +223,6 @@ def transformers_seconds(bench: _Bench, steps: int) -> float:
             ids = torch.full((2, 1), token, device=device)
             times.append(time.perf_counter() - began_s)
     return statistics.median(times[2:])
-
-
-def _seconds(act: Callable[[], Any], device: torch.device) -> float:
-    _wait(device)
-    began_s = time.perf_counter()
-    act()
-    _wait(device)
-    return time.perf_counter() - began_s
-
-
-def _wait(device: torch.device) -> None:
-    if device.type == "cuda":
-        torch.cuda.synchronize(device)
-
-
-def _name(device: torch.device) -> str:
-    return torch.cuda.get_device_name(device) if device.type == "cuda" else "cpu"
 
 
 def _peak(device: torch.device) -> float:

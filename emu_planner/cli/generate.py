@@ -20,7 +20,7 @@ from emu_planner.cli.arguments import positive
 from emu_planner.cli.generate_config import GenerateConfig, add_sampling_arguments, read_config
 from emu_planner.cli.generate_progress import Shown, shorten
 from emu_planner.cli.generate_record import difference, record_of, write_record
-from emu_planner.cli.model import add_decoder_argument, find_devices, loading_bar
+from emu_planner.cli.model import add_decoder_argument, find_devices, follow_first, join_others, loading_bar
 from emu_planner.cli.pictures import read_picture
 from emu_planner.cli.prompts import Prompt
 from emu_planner.engine import parts
@@ -176,10 +176,14 @@ def _load(config: GenerateConfig) -> "Generator":
 
     from emu_planner.engine.generator import Generator
 
-    devices = find_devices(config.device, config.checkpoint)
+    sharing = join_others(config.device, config.share)
+    if sharing is None:
+        devices = find_devices(config.device, config.checkpoint)
+    else:
+        devices = [str(sharing.ranks.device)]
     torch.set_num_threads(config.threads)
     with loading_bar(Console(stderr=True)) as progress:
-        return Generator.load(
+        generator = Generator.load(
             config.checkpoint,
             vision=config.vision,
             tokenizer=config.tokenizer,
@@ -187,7 +191,12 @@ def _load(config: GenerateConfig) -> "Generator":
             decoder=config.decoder,
             graphs=config.graphs,
             progress=progress,
+            fp8=config.fp8,
+            sharing=sharing,
         )
+    if sharing is not None and not sharing.ranks.leads:
+        follow_first(generator, sharing)
+    return generator
 
 
 def _generate_all(generator: "Generator", config: GenerateConfig, work: Work) -> int:

@@ -13,7 +13,7 @@ from typing import Any, get_type_hints
 
 from emu_planner.cli.prompts import Prompt, make_prompts, read_prompts
 from emu_planner.cli.typed_file import SettingError, check_names, check_value, read_table
-from emu_planner.engine.request import DECODERS, MAX_IMAGES, SETTINGS, Settings
+from emu_planner.engine.request import DECODERS, MAX_IMAGES, SETTINGS, SHARES, Settings
 
 # names and types of what may be set for sampling
 SAMPLING: Mapping[str, Any] = MappingProxyType(get_type_hints(Settings))
@@ -67,6 +67,10 @@ class GenerateConfig:
     decoder: str | None = None
     # whether a GPU's passes are recorded
     graphs: bool = False
+    # whether weights are rounded to 8 bits
+    fp8: bool = False
+    # how processes of torchrun share the model; None: by tensors
+    share: str | None = None
     # what differs from the task's own sampling settings, by the names of Settings
     sampling: Mapping[str, Any] = field(default_factory=dict)
     # prompts that stand in the settings file itself
@@ -93,6 +97,8 @@ class GenerateConfig:
             raise SettingError(f"seed is {self.seed}, threads {self.threads}; expected 0 to 2^63, 1 or more")
         if self.decoder not in (None, *DECODERS):
             raise SettingError(f"the decoder is {self.decoder!r}; expected one of {list(DECODERS)}")
+        if self.share not in (None, *SHARES):
+            raise SettingError(f"share is {self.share!r}; expected one of {list(SHARES)}")
         if not 0 <= self.worker_id < self.num_workers:
             raise SettingError(
                 f"worker_id is {self.worker_id} of num_workers {self.num_workers}; expected 0 to one less"

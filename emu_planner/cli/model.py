@@ -1,23 +1,29 @@
 """Which model runs, and on what: arguments of the command line, and loading. torch only when loading."""
 
 import argparse
+import atexit
+import os
+import signal
+import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NoReturn
 
 from rich.console import Console
 from rich.progress import BarColumn, DownloadColumn, TimeRemainingColumn, TransferSpeedColumn
 from rich.progress import Progress as Bars
 
 from emu_planner.cli.arguments import positive
-from emu_planner.engine.request import DECODERS
+from emu_planner.engine.request import DECODERS, SHARES
 
 if TYPE_CHECKING:
+    from emu_planner.engine.generator import Generator
     from emu_planner.engine.planner import EmuPlanner
+    from emu_planner.engine.together import Sharing
 
 
 def add_model_arguments(parser: argparse.ArgumentParser) -> None:
-    """--checkpoint, --vision, --tokenizer, --device, --threads, --decoder, --graphs."""
+    """--checkpoint, --vision, --tokenizer, --device, --threads, and those of add_decoder_argument."""
     parser.add_argument(
         "--checkpoint",
         default="nano",
@@ -56,7 +62,7 @@ def add_model_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def add_decoder_argument(parser: argparse.ArgumentParser) -> None:
-    """--decoder and --graphs; those not given are None."""
+    """--decoder, --graphs, --fp8 and --share; those not given are None."""
     parser.add_argument(
         "--decoder",
         choices=DECODERS,
@@ -70,17 +76,37 @@ def add_decoder_argument(parser: argparse.ArgumentParser) -> None:
         help="on one GPU, send recorded passes (CUDA graphs) instead of each by itself: faster, but not yet "
         "shown to give the same plans",
     )
+    parser.add_argument(
+        "--fp8",
+        action=argparse.BooleanOptionalAction,
+        help="round the layers' weights to 8 bits as they are read: half the memory and, on a recent GPU, "
+        "less time; plans are not the same",
+    )
+    parser.add_argument(
+        "--share",
+        choices=SHARES,
+        help="how processes that torchrun starts share the model: each has a part of every layer, or the "
+        "whole model and some rows of guidance (default: tensor)",
+    )
 
 
 def load_planner(args: argparse.Namespace, plans: int = 1) -> "tuple[EmuPlanner, str]":
     """The planner that the arguments ask for, and the device it runs on; `plans`: see EmuPlanner.
 
+    Of processes that torchrun has started, the first gets it; the others make its passes until it
+    ends, and end too.
+
     Raises:
         CheckpointError, a ValueError: there is no such checkpoint or device.
+        SystemExit: in another process than the first, when that has ended.
     """
     from emu_planner.engine.planner import EmuPlanner
 
-    devices = find_devices(args.device, args.checkpoint)
+    sharing = join_others(args.device, args.share)
+    if sharing is None:
+        devices = find_devices(args.device, args.checkpoint)
+    else:
+        devices = [str(sharing.ranks.device)]
     with loading_bar(Console(stderr=True)) as progress:
         planner = EmuPlanner.load(
             args.checkpoint,
@@ -92,8 +118,53 @@ def load_planner(args: argparse.Namespace, plans: int = 1) -> "tuple[EmuPlanner,
             progress=progress,
             plans=plans,
             graphs=bool(args.graphs),
+            fp8=bool(args.fp8),
+            sharing=sharing,
         )
+    if sharing is not None and not sharing.ranks.leads:
+        follow_first(planner, sharing)
     return planner, ",".join(devices)
+
+
+def is_follower() -> bool:
+    """Whether torchrun has started this process, and another one as the first. Needs no torch."""
+    return int(os.environ.get("WORLD_SIZE", "1")) > 1 and int(os.environ.get("RANK", "0")) > 0
+
+
+def join_others(device: str, share: str | None) -> "Sharing | None":
+    """How the processes that torchrun has started share a model; None: this one is alone.
+
+    Raises:
+        CheckpointError: a process has no device.
+    """
+    from emu_planner.engine.ranks import are_launched
+
+    if not are_launched():
+        return None
+    from emu_planner.engine.ranks import join
+    from emu_planner.engine.together import Sharing, end
+    from emu_planner.model.checkpoint import CheckpointError
+
+    if device not in ("auto", "cpu", "cuda"):
+        raise CheckpointError(
+            f"--device {device}: each of torchrun's processes takes a GPU of its own; use auto, cpu or cuda"
+        )
+    try:
+        sharing = Sharing(join(None if device == "auto" else device), share or "tensor")
+    except ValueError as error:
+        raise CheckpointError(str(error)) from error
+    if sharing.ranks.leads:
+        atexit.register(end, sharing.ranks)
+    return sharing
+
+
+def follow_first(follower: "EmuPlanner | Generator", sharing: "Sharing") -> NoReturn:
+    """In another process than the first: make its passes until it ends. SystemExit: it has."""
+    # the first one ends what it began, and tells
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, signal.SIG_IGN)
+    follower.follow(sharing)
+    sys.exit(0)
 
 
 def find_devices(asked: str, checkpoint: str) -> list[str]:

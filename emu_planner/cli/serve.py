@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from emu_planner.cli.arguments import positive
-from emu_planner.cli.model import add_model_arguments, load_planner
+from emu_planner.cli.model import add_model_arguments, is_follower, load_planner
 from emu_planner.plan import Planner
 from emu_planner.service.config import DEFAULT_ADDRESS, ServiceConfig
 from emu_planner.service.logs import log_to_stderr
@@ -80,6 +80,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     """Serve until SIGTERM or SIGINT. 2: wrong arguments or checkpoint; 3: the port is taken."""
     log_to_stderr(as_json=args.log_format == "json")
+    if is_follower():  # it makes the passes of the first process, which alone serves
+        try:
+            load_planner(args, plans=args.max_plans)
+        except ValueError as error:
+            print(f"emu-planner serve: {error}", file=sys.stderr)
+        return 2
     begun_s = time.monotonic()
     unusable: list[ValueError] = []
 

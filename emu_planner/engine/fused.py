@@ -15,6 +15,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from emu_planner.model.shared import local, put, reducer
 from emu_planner.model.transformer import (
     Cache,
     Layer,
@@ -47,12 +48,13 @@ class FusedTransformer:
     The model's weights of one kind are moved behind each other, and stay its own: no second copy is kept.
 
     Args:
-        model: on one device, with plain linear layers.
+        model: on one device, with plain linear layers; or this process's part of one.
     """
 
     def __init__(self, model: Transformer) -> None:
         self.config, self.model, self.lm_head = model.config, model.model, model.lm_head
         self.head = model.head
+        self._reduce = reducer(model)
         # a norm without weights has no kernel of its own everywhere
         self._ones = self.lm_head.weight.detach().new_ones(self.config.head_dim)
         self._layers = [_join_layer(cast(Layer, layer)) for layer in model.model.layers]
@@ -83,16 +85,23 @@ class FusedTransformer:
                 seen = cache.attend(index, q, k, v)
             else:
                 seen = attention(q, *cache.update(index, k, v), mask)
-            stream.addmm_(seen.transpose(1, 2).reshape(rows * new, -1), layer.out.T)
+            self._add(stream, seen.transpose(1, 2).reshape(rows * new, -1), layer.out)
             gate, up = F.linear(layer.before_mlp(stream), layer.gate_up).chunk(2, dim=-1)
-            stream.addmm_(F.silu(gate) * up, layer.down.T)
+            self._add(stream, F.silu(gate) * up, layer.down)
         return self.model.norm(stream).view(rows, new, -1)
+
+    def _add(self, stream: Tensor, x: Tensor, weight: Tensor) -> None:
+        """Add a product to the stream; where processes have parts of its inputs, their sum."""
+        if self._reduce is None:
+            stream.addmm_(x, weight.T)
+        else:
+            stream.add_(self._reduce(F.linear(x, weight)))
 
 
 def can_fuse(model: Transformer) -> bool:
     """Whether the model's products are plain ones, with weights that can be moved."""
     parts = [part for name, part in model.model.layers.named_modules() if name.endswith("_proj")]
-    return all(type(part) is nn.Linear and part.bias is None for part in parts)
+    return all(isinstance(part, nn.Linear) and part.bias is None for part in parts)
 
 
 @torch.no_grad()
@@ -103,9 +112,9 @@ def _join_layer(layer: Layer) -> _Joined:
     return _Joined(
         _join([a.q_proj, a.k_proj, a.v_proj]),
         torch.cat(norms).to(dtype),
-        a.o_proj.weight.detach(),
+        local(a.o_proj.weight),
         _join([mlp.gate_proj, mlp.up_proj]),
-        mlp.down_proj.weight.detach(),
+        local(mlp.down_proj.weight),
         layer.input_layernorm,
         layer.post_attention_layernorm,
     )
@@ -113,7 +122,7 @@ def _join_layer(layer: Layer) -> _Joined:
 
 def _join(parts: Sequence[nn.Linear]) -> Tensor:
     """The weights of products of one input behind each other; the parts' own lie in it afterwards."""
-    weights = [part.weight.detach() for part in parts]
+    weights = [local(part.weight) for part in parts]
     first, rows = weights[0], sum(len(weight) for weight in weights)
     ends = [weight.data_ptr() + weight.nbytes for weight in weights]
     is_joined = ends[:-1] == [weight.data_ptr() for weight in weights[1:]] and all(
@@ -123,7 +132,7 @@ def _join(parts: Sequence[nn.Linear]) -> Tensor:
         return first.as_strided((rows, first.shape[1]), (first.shape[1], 1))
     whole = torch.cat(weights)
     for part, weight in zip(parts, whole.split([len(weight) for weight in weights]), strict=True):
-        part.weight.data = weight
+        put(part, weight)
     if whole.is_cuda:
         # what they had is given back at once: in a full memory the next ones need that room
         del weights, first

@@ -29,6 +29,7 @@ from emu_planner.engine.raster import Decoding
 from emu_planner.engine.request import SETTINGS, Request, RequestError, Settings
 from emu_planner.engine.sampler import Sampler, Sampling
 from emu_planner.engine.session import SharedRows
+from emu_planner.engine.together import Sharing, follow
 from emu_planner.model.checkpoint import Devices, Progress, resolve
 from emu_planner.model.ibq import VisionTokenizer
 from emu_planner.model.pixels import fit_area, resize_bicubic
@@ -91,6 +92,8 @@ class Generator:
         progress: Progress | None = None,
         decoder: str | None = None,
         graphs: bool = False,
+        fp8: bool = False,
+        sharing: Sharing | None = None,
     ) -> "Generator":
         """The generator of a checkpoint.
 
@@ -104,6 +107,8 @@ class Generator:
             progress: called with bytes read and all bytes, for each of the two.
             decoder: one of request.DECODERS; None: as planner.json says, else raster.
             graphs: see Generator.
+            fp8: see load_transformer.
+            sharing: of the model, with other processes, which `follow`. One answer at a time.
 
         Raises:
             CheckpointError: see resolve, load_transformer and load_vision_tokenizer.
@@ -115,9 +120,26 @@ class Generator:
         if decoder is not None:
             config = replace(config, decoder=decoder)
         parts = load_parts(
-            folder, vision=vision, tokenizer=tokenizer, device=device, dtype=dtype, progress=progress
+            folder,
+            vision=vision,
+            tokenizer=tokenizer,
+            device=device,
+            dtype=dtype,
+            progress=progress,
+            fp8=fp8,
+            mesh=None if sharing is None else sharing.mesh,
         )
-        return cls(*parts, settings=settings, decode=config.generate(parts.vision.codes), graphs=graphs)
+        decode = config.generate(parts.vision.codes)
+        shared = None if sharing is None else sharing.decoder(parts.model, decode, graphs=graphs)
+        return cls(*parts, settings=settings, decode=decode, scheduler=shared, graphs=graphs)
+
+    def follow(self, sharing: Sharing) -> int:
+        """In a process that is not asked: make every pass that the first one makes, until that ends.
+
+        Returns:
+            How many answers these were.
+        """
+        return follow(self._decoder, sharing.ranks)
 
     def generate(self, request: Request, *, seed: int = SEED, stop: Stop | None = None) -> Iterator[Part]:
         """The parts of the answer, each as soon as it is whole.

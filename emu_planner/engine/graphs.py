@@ -28,6 +28,7 @@ from torch import Tensor
 from emu_planner.engine import raster
 from emu_planner.engine.branches import Branches
 from emu_planner.engine.fused import FusedTransformer, can_fuse
+from emu_planner.engine.fused_fp8 import FusedFp8Transformer, can_fuse_fp8
 from emu_planner.engine.grammar import Grammar, Phase, forced_after_codes
 from emu_planner.engine.kept import DeviceConfig, KeptMemory, Steps
 from emu_planner.engine.raster import Decoding, Tokens
@@ -249,13 +250,16 @@ class _ImageStep:
 def _for_few_tokens(model: Transformer, config: DeviceConfig) -> Model:
     """What makes passes over few tokens."""
     wanted = model.lm_head.weight.is_cuda if config.fused is None else config.fused
-    if not wanted or not can_fuse(model):
+    if not wanted:
         return model
     try:
-        return FusedTransformer(model)
+        if can_fuse(model):
+            return FusedTransformer(model)
+        if can_fuse_fp8(model):
+            return FusedFp8Transformer(model)
     except torch.OutOfMemoryError:  # some weights are moved, and no worse for it
         _log.warning("no room to move the model's weights together: decoding is slower")
-        return model
+    return model
 
 
 def best_attention(model: Transformer) -> Attend | None:

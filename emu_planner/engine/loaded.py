@@ -1,7 +1,7 @@
 """The three parts of a checkpoint, loaded and checked together. Knows no task."""
 
 from pathlib import Path
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import torch
 
@@ -17,6 +17,9 @@ from emu_planner.model.checkpoint import (
 from emu_planner.model.ibq import VisionTokenizer
 from emu_planner.model.text import TextTokenizer
 from emu_planner.model.transformer import Transformer
+
+if TYPE_CHECKING:
+    from torch.distributed.device_mesh import DeviceMesh
 
 
 class LoadedParts(NamedTuple):
@@ -35,6 +38,8 @@ def load_parts(
     device: Devices = "cpu",
     dtype: torch.dtype | None = None,
     progress: Progress | None = None,
+    fp8: bool = False,
+    mesh: "DeviceMesh | None" = None,
 ) -> LoadedParts:
     """The parts of a checkpoint folder, ready to run.
 
@@ -45,6 +50,7 @@ def load_parts(
         device: where they run; several: the transformer's layers are spread over them.
         dtype: of the transformer; None: as stored. The vision tokenizer runs in float32.
         progress: called with bytes read and bytes in all.
+        fp8, mesh: of the transformer, see load_transformer.
 
     Raises:
         CheckpointError: see resolve, load_transformer and load_vision_tokenizer.
@@ -59,8 +65,11 @@ def load_parts(
     seeing = load_vision_tokenizer(
         folder if vision is None else resolve(vision), device=first, progress=progress
     )
-    model = load_transformer(folder, device=device, dtype=dtype, tokenizer=texts, progress=progress)
-    if isinstance(device, (str, torch.device)) or len(device) == 1:  # packing is for a model in one place
+    model = load_transformer(
+        folder, device=device, dtype=dtype, tokenizer=texts, progress=progress, fp8=fp8, mesh=mesh
+    )
+    # packing is for a model in one place
+    if mesh is None and (isinstance(device, (str, torch.device)) or len(device) == 1):
         prepack(model)
     return LoadedParts(model, seeing, reading)
 

@@ -32,6 +32,7 @@ from emu_planner.engine.reader import Clock, StepReader
 from emu_planner.engine.sampler import Sampler
 from emu_planner.engine.scheduler import Scheduler, SchedulerConfig
 from emu_planner.engine.session import SharedRows
+from emu_planner.engine.together import Sharing, follow
 from emu_planner.model.checkpoint import CheckpointError, Devices, Progress, resolve
 from emu_planner.model.ibq import VisionTokenizer
 from emu_planner.model.prompt import Grid, unconditional_prompt, vla_prompt
@@ -66,9 +67,12 @@ class EmuPlanner:
             with memory of its own.
         graphs: of plans that compute for themselves: see decoder_of. Memory and recordings are kept
             from plan to plan, and one plan at a time has them; one beside it is decoded plainly.
+        sharing: of the model, with other processes, which make every pass too: see `follow`. One plan at
+            a time.
 
     Raises:
-        CheckpointError: the parts do not belong together, or so many plans have no room in memory.
+        CheckpointError: the parts do not belong together, so many plans have no room in memory, or plans
+            at once are asked of processes that share the model.
     """
 
     def __init__(
@@ -80,11 +84,16 @@ class EmuPlanner:
         *,
         plans: int = 1,
         graphs: bool = False,
+        sharing: Sharing | None = None,
     ) -> None:
         self.config = config
         self.tokenizer = tokenizer
         self._model, self._vision, self._vocabulary = model, vision, tokenizer.vocabulary
         check_parts(model, vision, tokenizer)
+        if sharing is not None and plans > 1:
+            raise CheckpointError(
+                f"{plans} plans at once: processes that share a model make one at a time; use --max-plans 1"
+            )
         down = vision.config.downsampling
         if config.picture_width % down or config.picture_height % down:
             raise CheckpointError(
@@ -96,9 +105,12 @@ class EmuPlanner:
         self._context = config.context or model.config.max_position_embeddings
         # a pass over a whole picture leaves no room for others: dida has nothing to share
         self._scheduler = self._share(plans) if plans > 1 and config.decoder != "dida" else None
-        self._decoder: Decoder = self._scheduler or decoder_of(
-            model, config.generate(vision.codes), graphs=graphs
-        )
+        if self._scheduler is not None:
+            self._decoder: Decoder = self._scheduler
+        elif sharing is not None:
+            self._decoder = sharing.decoder(model, config.generate(vision.codes), graphs=graphs)
+        else:
+            self._decoder = decoder_of(model, config.generate(vision.codes), graphs=graphs)
 
     @classmethod
     def load(
@@ -114,6 +126,8 @@ class EmuPlanner:
         decoder: str | None = None,
         plans: int = 1,
         graphs: bool = False,
+        fp8: bool = False,
+        sharing: Sharing | None = None,
     ) -> "EmuPlanner":
         """The planner of a checkpoint.
 
@@ -127,7 +141,8 @@ class EmuPlanner:
             decoder: one of request.DECODERS; None: as planner.json says.
             threads: CPU threads of torch, for the whole process; None: leave them as they are.
             progress: called with bytes read and all bytes, for each of the two.
-            plans, graphs: see EmuPlanner.
+            plans, graphs, sharing: see EmuPlanner.
+            fp8: see load_transformer.
 
         Raises:
             CheckpointError: see resolve, load_transformer, load_vision_tokenizer and EmuPlanner.
@@ -139,9 +154,24 @@ class EmuPlanner:
         if decoder is not None:
             config = replace(config, decoder=decoder)
         parts = load_parts(
-            folder, vision=vision, tokenizer=tokenizer, device=device, dtype=dtype, progress=progress
+            folder,
+            vision=vision,
+            tokenizer=tokenizer,
+            device=device,
+            dtype=dtype,
+            progress=progress,
+            fp8=fp8,
+            mesh=None if sharing is None else sharing.mesh,
         )
-        return cls(*parts, config, plans=plans, graphs=graphs)
+        return cls(*parts, config, plans=plans, graphs=graphs, sharing=sharing)
+
+    def follow(self, sharing: Sharing) -> int:
+        """In a process that is not asked: make every pass that the first one makes, until that ends.
+
+        Returns:
+            How many answers these were.
+        """
+        return follow(self._decoder, sharing.ranks)
 
     def plan(
         self,

@@ -38,6 +38,8 @@ UNCONDITIONAL_TYPES = ("no_text", "no_text_img_cfg")
 # How images are decoded. The same codes either way: one code a pass, or as many as were guessed right.
 # Other codes, by a checkpoint that is adapted to it: all of an image at once, refined in a few passes.
 DECODERS = ("raster", "jacobi", "dida")
+# How processes share a model: each has a part of every layer, or the whole and some rows of guidance.
+SHARES = ("tensor", "guidance")
 _SIZE = re.compile(r"([1-9]\d*)\*([1-9]\d*)")
 
 

@@ -56,6 +56,11 @@ class Sampler:
     def __init__(self, seed: int, device: torch.device | str = "cpu") -> None:
         self._generator = torch.Generator(device).manual_seed(seed)
 
+    @property
+    def seed(self) -> int:
+        """What it began with."""
+        return self._generator.initial_seed()
+
     def pick(self, logits: Tensor, sampling: Sampling) -> Tensor:
         """Index, as a tensor without dimensions, into logits [V] float32; -inf is never picked."""
         return choose(logits, sampling, self.noise(logits, sampling))

@@ -17,13 +17,14 @@ from torch import Tensor
 
 from emu_planner.engine.cache import StaticCache
 from emu_planner.engine.fused import FusedTransformer
+from emu_planner.engine.fused_fp8 import FusedFp8Transformer
 from emu_planner.engine.grammar import Choice
 from emu_planner.engine.raster import Decoding
 from emu_planner.engine.sampler import choose, guide
 from emu_planner.model.transformer import Transformer
 
 # What makes passes: the model, or the same in fewer pieces.
-Model = Transformer | FusedTransformer
+Model = Transformer | FusedTransformer | FusedFp8Transformer
 
 # Attention [R, H, S, D] of q [R, H, S, D] to keys and values [R, K, C, D], of which the query token i
 # of row r sees those up to positions[r, i]; positions are [R, S].

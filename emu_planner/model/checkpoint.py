@@ -18,10 +18,12 @@ import math
 import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING, cast
 
 import torch
 from torch import Tensor, nn
 
+from emu_planner.model import fp8 as float8
 from emu_planner.model import spread, tensor_files, tensor_io
 from emu_planner.model.blank import blank
 from emu_planner.model.config_files import (
@@ -36,8 +38,13 @@ from emu_planner.model.errors import CheckpointError
 from emu_planner.model.ibq import VisionTokenizer
 from emu_planner.model.pickles import read_pickle
 from emu_planner.model.tensor_files import Stored
-from emu_planner.model.tensor_io import Progress
-from emu_planner.model.transformer import Transformer
+from emu_planner.model.tensor_io import Part, Progress
+from emu_planner.model.transformer import Transformer, TransformerConfig
+
+if TYPE_CHECKING:
+    from torch.distributed.device_mesh import DeviceMesh
+
+    from emu_planner.model.parallel import ParallelTransformer
 
 __all__ = [
     "CheckpointError",
@@ -107,6 +114,8 @@ def load_transformer(
     dtype: torch.dtype | None = None,
     tokenizer: Path | str | None = None,
     progress: Progress | None = None,
+    fp8: bool = False,
+    mesh: "DeviceMesh | None" = None,
 ) -> Transformer:
     """The language model of a checkpoint folder, ready to run.
 
@@ -119,10 +128,14 @@ def load_transformer(
         tokenizer: folder of the text tokenizer's files, with which the vocabulary must agree;
             None: the checkpoint's own, if it has them.
         progress: called with bytes read and all bytes.
+        fp8: whether the layers' weights are rounded to 8 bits as they are read (emu_planner.model.fp8).
+        mesh: of the processes that share the model, of which each reads its part alone
+            (emu_planner.model.parallel); None: the whole is here. Needs one device.
 
     Raises:
         CheckpointError: a file or tensor is missing, unexpected or of the wrong shape, the
-            tokenizer's files do not fit, or a device has no room. Nothing is left in memory then.
+            tokenizer's files do not fit, a device has no room, or the model's size does not allow fp8 or so
+            many processes. Nothing is left in memory then.
     """
     folder, devices = Path(folder), _devices(device)
     config = read_transformer_config(folder)
@@ -133,15 +146,47 @@ def load_transformer(
     found = _language_tensors(folder)
     _check_embedding(folder, expected, found)
     tensor_files.check(folder, expected, found)
+    parts: Mapping[str, Part] = {}
+    try:
+        if mesh is not None:
+            model, parts = _blank_part(config, mesh)
+        rounded = {f"{path}.weight" for path, *_ in float8.linears(model)} if fp8 else set()
+        if fp8:
+            float8.to_fp8(model)
+    except ValueError as error:
+        raise CheckpointError(f"{folder}: {error}") from error
+
+    def convert(name: str, tensor: Tensor) -> Mapping[str, Tensor]:
+        return float8.convert(name, tensor) if name in rounded else {name: tensor}
+
     nbytes = {
-        name: stored.nbytes * (dtype or stored.torch_dtype).itemsize // stored.torch_dtype.itemsize
+        name: math.prod(stored.shape)
+        * (1 if name in rounded else (dtype or stored.torch_dtype).itemsize)
+        // (mesh.size() if mesh is not None and name in parts else 1)
         for name, stored in found.items()
     }
     places = _places(folder, nbytes, devices)
-    model.load_state_dict(tensor_io.read(found, places=places, dtype=dtype, progress=progress), assign=True)
+    tensors = tensor_io.read(
+        found, places=places, dtype=dtype, progress=progress, parts=parts, convert=convert
+    )
+    if parts:
+        tensors = cast("ParallelTransformer", model).as_parts(tensors)
+    model.load_state_dict(tensors, assign=True)
     if len(devices) > 1:
         spread.connect(model)
     return model.eval()
+
+
+def _blank_part(
+    config: TransformerConfig, mesh: "DeviceMesh"
+) -> "tuple[ParallelTransformer, dict[str, Part]]":
+    """This process's part of a model without memory, and which parts of tensors it has."""
+    # torch's parallel API takes a second to import, and a model that is whole here does not need it
+    from emu_planner.model.parallel import ParallelTransformer
+
+    with blank():
+        model = ParallelTransformer(config, mesh)
+    return model, model.parts()
 
 
 def load_vision_tokenizer(

@@ -9,8 +9,9 @@ import json
 import math
 import os
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
-from typing import BinaryIO
+from typing import BinaryIO, NamedTuple
 
 import torch
 from torch import Tensor
@@ -21,8 +22,19 @@ from emu_planner.model.tensor_files import DTYPES, FILE, INDEX, Stored
 # Called with the bytes read so far and all bytes; it may raise to stop the loading.
 Progress = Callable[[int, int], None]
 
+# From a tensor and its name to what is kept instead, by name.
+Convert = Callable[[str, Tensor], Mapping[str, Tensor]]
+
 _NAMES = {dtype: name for name, dtype in DTYPES.items()}
 _CHUNK_BYTES = 64 * 2**20
+
+
+class Part(NamedTuple):
+    """A part of a tensor: along dimension 0, or 1 of 2, from first to before stop."""
+
+    dim: int
+    first: int
+    stop: int
 
 
 def read(
@@ -31,6 +43,8 @@ def read(
     places: Mapping[str, torch.device],
     dtype: torch.dtype | None = None,
     progress: Progress | None = None,
+    parts: Mapping[str, Part] | None = None,
+    convert: Convert | None = None,
 ) -> dict[str, Tensor]:
     """Read tensors that passed tensor_files.check, each into memory of its device that is taken for it then.
 
@@ -41,25 +55,31 @@ def read(
         places: the device of each.
         dtype: of all of them; None: as stored.
         progress: see Progress.
+        parts: of tensors of which only a part is wanted; memory is taken for that alone.
+        convert: applied to each when it has been read, so that memory holds few as they were.
 
     Raises:
         CheckpointError: a file cannot be read, or ends early, or there is no memory.
     """
+    parts = parts or {}
+    # rows of a tensor lie behind each other: its part is a smaller tensor of the file
+    found = {name: _rows(stored, parts.get(name)) for name, stored in found.items()}
     total, done = sum(stored.nbytes for stored in found.values()), 0
     buffer = _Buffer(places.values())
-    tensors = {}
+    tensors: dict[str, Tensor] = {}
     for path in sorted({stored.path for stored in found.values()}):
         inside = {name: stored for name, stored in found.items() if stored.path == path}
         try:
             with path.open("rb", buffering=0) as file:
                 for name in sorted(inside, key=lambda name: inside[name].first):
                     stored = inside[name]
-                    tensor = _empty(name, stored, dtype or stored.torch_dtype, places[name])
-                    for count in _fill(file, stored, tensor, buffer):
+                    columns = _columns(stored, parts.get(name))
+                    tensor = _empty(name, stored, columns, dtype or stored.torch_dtype, places[name])
+                    for count in _fill(file, stored, columns, tensor, buffer):
                         done += count
                         if progress is not None:
                             progress(done, total)
-                    tensors[name] = tensor
+                    tensors.update({name: tensor} if convert is None else convert(name, tensor))
         except (OSError, EOFError) as error:
             raise CheckpointError(f"{path} cannot be read: {error}") from error
     return tensors
@@ -134,13 +154,34 @@ def _partial(path: Path) -> Path:
     return path.with_name(f"{path.name}.partial")
 
 
-def _empty(name: str, stored: Stored, dtype: torch.dtype, device: torch.device) -> Tensor:
-    """Memory for a tensor."""
+def _rows(stored: Stored, part: Part | None) -> Stored:
+    """What to read of a tensor: a part of its rows, or all of it."""
+    if part is None or part.dim:
+        return stored
+    row = stored.nbytes // stored.shape[0]
+    first, last = (stored.first + row * end for end in (part.first, part.stop))
+    return replace(stored, shape=(part.stop - part.first, *stored.shape[1:]), first=first, last=last)
+
+
+def _columns(stored: Stored, part: Part | None) -> slice | None:
+    """What to keep of each row; None: all of it."""
+    if part is None or not part.dim:
+        return None
+    assert part.dim == 1
+    assert len(stored.shape) == 2
+    return slice(part.first, part.stop)
+
+
+def _empty(
+    name: str, stored: Stored, columns: slice | None, dtype: torch.dtype, device: torch.device
+) -> Tensor:
+    """Memory for a tensor, or for its columns."""
+    shape = stored.shape if columns is None else (stored.shape[0], columns.stop - columns.start)
     try:
-        return torch.empty(stored.shape, dtype=dtype, device=device)
+        return torch.empty(shape, dtype=dtype, device=device)
     except RuntimeError as error:  # of a CPU, or torch.OutOfMemoryError of a GPU
         raise CheckpointError(
-            f"no memory on {device} for {name} {list(stored.shape)} of {stored.path} ({error})"
+            f"no memory on {device} for {name} {list(shape)} of {stored.path} ({error})"
         ) from error
 
 
@@ -158,20 +199,27 @@ class _Buffer:
         return self._memory[:count]
 
 
-def _fill(file: BinaryIO, stored: Stored, tensor: Tensor, buffer: _Buffer) -> Iterator[int]:
-    """Read a tensor in chunks; yields the bytes of each."""
+def _fill(
+    file: BinaryIO, stored: Stored, columns: slice | None, tensor: Tensor, buffer: _Buffer
+) -> Iterator[int]:
+    """Read a tensor in chunks, and keep its columns; yields the bytes of each chunk."""
     file.seek(stored.first)
     source = stored.torch_dtype
-    in_place = tensor.device.type == "cpu" and tensor.dtype == source
-    flat = tensor.view(-1)
-    step = _CHUNK_BYTES // source.itemsize
-    for start in range(0, flat.numel(), step):
-        part = flat[start : start + step]
-        count = part.numel() * source.itemsize
-        raw = part.view(torch.uint8) if in_place else buffer.take(count)
+    in_place = tensor.device.type == "cpu" and tensor.dtype == source and columns is None
+    # of whole rows where columns are taken of them
+    grain = 1 if columns is None else stored.shape[1]
+    step = max(_CHUNK_BYTES // source.itemsize // grain, 1) * grain
+    total, flat = math.prod(stored.shape), tensor.view(-1)
+    for start in range(0, total, step):
+        size = min(step, total - start)
+        count = size * source.itemsize
+        raw = flat[start : start + size].view(torch.uint8) if in_place else buffer.take(count)
         _read_exactly(file, _bytes(raw))
-        if not in_place:
-            part.copy_(raw.view(source))
+        if columns is not None:
+            first = start // grain
+            tensor[first : first + size // grain].copy_(raw.view(source).view(-1, grain)[:, columns])
+        elif not in_place:
+            flat[start : start + size].copy_(raw.view(source))
         yield count
 
 

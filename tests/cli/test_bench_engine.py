@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from emu_planner.cli.bench_engine_figures import random_model, size_of
+from emu_planner.cli.bench_engine_model import random_model, size_of
 from emu_planner.cli.main import main
 from emu_planner.model.checkpoint import resolve
 from emu_planner.model.config_files import read_transformer_config

@@ -1,0 +1,193 @@
+"""Several processes that generate as one: the first is asked, the others do what it does.
+
+Every process has a decoder over the model that they share (model/parallel.py, rows.py). The first one's
+stands in a planner or generator as any other would: what it is asked goes to all of them, and so does
+whether to stop, before each pass. All choose the same tokens, which only the first one tells.
+
+    decoder = Leader(decoder, ranks)      # in the first process; at its end, end(ranks)
+    follow(decoder, ranks)                # in the others, until then
+"""
+
+import threading
+import weakref
+from collections.abc import Callable, Collection, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+import torch.distributed as dist
+
+from emu_planner.engine.cache import ContextFullError
+from emu_planner.engine.decoders import Decoder, Generate, decoder_of
+from emu_planner.engine.grammar import Grammar
+from emu_planner.engine.ranks import Ranks
+from emu_planner.engine.raster import Decoding, Tokens
+from emu_planner.engine.request import SHARES
+from emu_planner.engine.rows import SplitDecoder
+from emu_planner.engine.sampler import Sampler
+from emu_planner.model.transformer import Transformer
+from emu_planner.plan import ErrorCode, PlanError
+
+# what the first process says before each pass, and once at the end of an answer
+_ON, _STOP, _END = range(3)
+
+
+@dataclass(frozen=True)
+class _Ask:
+    """An answer that all are to generate."""
+
+    rows: dict[str, Any]
+    grammar: Grammar
+    seed: int
+    decoding: Decoding
+    prompt: list[int]
+    boi: int
+    ends: tuple[int, ...]
+
+
+class Leader:
+    """The Decoder of the process that is asked. One answer at a time.
+
+    Args:
+        decoder: this process's, over the model that they share.
+        ranks: all of them; the others call `follow`.
+    """
+
+    def __init__(self, decoder: Decoder, ranks: Ranks) -> None:
+        self._decoder, self._ranks = decoder, ranks
+        self._busy = threading.Lock()
+        # what branches were asked for, until they generate
+        self._rows: weakref.WeakKeyDictionary[Any, dict[str, Any]] = weakref.WeakKeyDictionary()
+
+    def branches(self, **rows: Any) -> Any:
+        """As of the process's own decoder."""
+        made = self._decoder.branches(**rows)
+        self._rows[made] = rows
+        return made
+
+    def generate(
+        self,
+        branches: Any,
+        grammar: Grammar,
+        sampler: Sampler,
+        decoding: Decoding,
+        prompt: Sequence[int],
+        *,
+        boi: int,
+        ends: Collection[int] = (),
+        stopped: Callable[[], bool] = lambda: False,
+    ) -> Tokens:
+        """As of the process's own decoder.
+
+        Raises:
+            PlanError: RESOURCE_EXHAUSTED: another answer has not ended.
+        """
+        if not self._busy.acquire(blocking=False):
+            raise PlanError(
+                ErrorCode.RESOURCE_EXHAUSTED,
+                "processes that share a model make one answer at a time, and one has not ended; ask again "
+                "later, or serve with --max-plans 1",
+            )
+        try:
+            ask = _Ask(
+                self._rows.pop(branches), grammar, sampler.seed, decoding, list(prompt), boi, tuple(ends)
+            )
+            _share(ask, self._ranks)
+
+            def agreed() -> bool:
+                stop = stopped()
+                _say(_STOP if stop else _ON, self._ranks)
+                return stop
+
+            try:
+                yield from self._decoder.generate(
+                    branches, grammar, sampler, decoding, prompt, boi=boi, ends=ends, stopped=agreed
+                )
+            finally:
+                # wherever its reader left it: the others wait for this at the next pass, or at their end
+                _say(_END, self._ranks)
+        finally:
+            self._busy.release()
+
+
+@dataclass(frozen=True)
+class Sharing:
+    """Which processes share a model, and how."""
+
+    ranks: Ranks
+    # "tensor": each has a part of every layer; "guidance": each has the whole, and some rows
+    how: str = "tensor"
+
+    def __post_init__(self) -> None:
+        if self.how not in SHARES:
+            raise ValueError(f"a model is shared by {self.how!r}; expected one of {', '.join(SHARES)}")
+
+    @property
+    def mesh(self) -> Any:
+        """Of the processes that have parts of the model; None: it is whole in each."""
+        return self.ranks.mesh if self.how == "tensor" else None
+
+    def decoder(self, model: Transformer, generate: Generate, *, graphs: bool) -> Decoder:
+        """This process's decoder of the model; of the first, one that leads."""
+        own: Decoder
+        if self.how == "guidance":
+            own = SplitDecoder(model, generate, self.ranks)
+        else:
+            own = decoder_of(model, generate, graphs=graphs)
+        return Leader(own, self.ranks) if self.ranks.leads else own
+
+
+def end(ranks: Ranks) -> None:
+    """Let the others end; of the first process, when no answer is under way."""
+    _share(None, ranks)
+
+
+def follow(decoder: Decoder, ranks: Ranks) -> int:
+    """Generate whatever the first process does, until it ends; how many answers that were."""
+    count = 0
+    while (ask := _share(None, ranks)) is not None:
+        _follow_one(ask, decoder, ranks)
+        count += 1
+    return count
+
+
+def _follow_one(ask: _Ask, decoder: Decoder, ranks: Ranks) -> None:
+    heard = _ON
+
+    def stopped() -> bool:
+        nonlocal heard
+        heard = _say(_ON, ranks)
+        return heard != _ON
+
+    sampler = Sampler(ask.seed, ranks.device)
+    try:
+        tokens = decoder.generate(
+            decoder.branches(**ask.rows),
+            ask.grammar,
+            sampler,
+            ask.decoding,
+            ask.prompt,
+            boi=ask.boi,
+            ends=ask.ends,
+            stopped=stopped,
+        )
+        for _ in tokens:
+            pass
+    except ContextFullError:
+        pass  # as in the first process, where somebody hears of it
+    while heard != _END:
+        heard = _say(_ON, ranks)
+
+
+def _say(word: int, ranks: Ranks) -> int:
+    """The first process's word, in all of them."""
+    said = torch.tensor([word])
+    dist.broadcast(said, src=0, group=ranks.control)
+    return int(said)
+
+
+def _share(ask: _Ask | None, ranks: Ranks) -> _Ask | None:
+    """The first process's request, in all of them."""
+    box = [ask]
+    dist.broadcast_object_list(box, src=0, group=ranks.control)
+    return box[0]
