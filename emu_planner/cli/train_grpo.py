@@ -12,6 +12,7 @@ from emu_planner.cli.train_parts import (
     add_run_arguments,
     copy_checkpoint,
     device,
+    insist_on_one_process,
     insist_on_same,
     load_learner,
     saver,
@@ -128,6 +129,7 @@ def train(args: argparse.Namespace) -> int:
     Raises:
         ValueError: wrong arguments, or the run in OUT was begun with another model.
     """
+    insist_on_one_process("grpo")
     source, target = resolve(args.checkpoint), device(args)
     planner = PlannerConfig.from_folder(source)
     if planner.views != VIEWS:
