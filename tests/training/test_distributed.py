@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 import torch
 
+from emu_planner.cli.main import main
 from emu_planner.training.distributed import Team, team
 from tests.training.team_member import CPU, learn
 
@@ -110,9 +111,7 @@ def test_states_and_checkpoints_are_those_of_one_process(runs: Path) -> None:
         assert found["step"] == expected["step"]
         assert found["model"].keys() == expected["model"].keys()
         for name, tensor in expected["model"].items():
-            assert torch.allclose(found["model"][name], tensor, atol=_NEAR[alone.removeprefix("alone-")]), (
-                name
-            )
+            assert torch.allclose(found["model"][name], tensor, atol=near), name
         for own, other in zip(found["optimisers"], expected["optimisers"], strict=True):
             assert own["param_groups"] == other["param_groups"]
             assert own["state"].keys() == other["state"].keys()
@@ -143,3 +142,12 @@ def test_what_cannot_be_is_told(tmp_path: Path) -> None:
         learn(tmp_path, "muon", 1, Parted())
     with pytest.raises(ValueError, match="replicate or shard"), team("other", CPU):
         pass
+
+
+def test_other_trainings_are_one_process(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    for stage, needed in (("tokenizer", "--data"), ("grpo", "--checkpoint")):
+        assert main(["train", stage, needed, "nano", "--out", str(tmp_path)]) == 2
+        assert f"train {stage} is one process" in capsys.readouterr().out
