@@ -199,7 +199,7 @@ def judges_of(args: argparse.Namespace, target: torch.device) -> dict[str, Judge
     folders = {kind: folder for kind, folder in given.items() if folder}
     if folders and args.rollout != "plan":
         raise ValueError(
-            f"--{next(iter(folders))}-model judges keyframes, and {args.rollout} has none; take --rollout plan"
+            f"--{next(iter(folders))}-model judges keyframes; {args.rollout} has none: take --rollout plan"
         )
     return {kind: Judge(folder, kind, target) for kind, folder in folders.items()}
 

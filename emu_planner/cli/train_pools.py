@@ -2,12 +2,13 @@
 
 import argparse
 import hashlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
 
+from emu_planner.cli.arguments import positive
 from emu_planner.cli.train_parts import insist_on_same
 from emu_planner.model.ibq import VisionTokenizer
 from emu_planner.training.coding import Coders
@@ -31,6 +32,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--start-with", type=int, default=2000, metavar="EPISODES",
         help="how many to wait for while the simulator still writes (default: %(default)s)",
+    )  # fmt: skip
+    parser.add_argument(
+        "--episodes", type=positive, metavar="N",
+        help="learn from the first N only, to see what more data is worth (default: all)",
     )  # fmt: skip
     parser.add_argument(
         "--codes", type=Path, metavar="FOLDER",
@@ -67,8 +72,9 @@ def episodes(
         codes_here: this process sees to it that pictures are coded; else another of the run does.
     """
     codes, reader = _codes(args, tokenizer), EpisodeReader(args.data)
-    with _coded(args, tokenizer, vision, EpisodePool, reader, codes, codes_here=codes_here) as pool:
-        pool.wait(args.start_with)
+    kind = partial(EpisodePool, most=args.episodes)
+    with _coded(args, tokenizer, vision, kind, reader, codes, codes_here=codes_here) as pool:
+        pool.wait(min(args.start_with, args.episodes or args.start_with))
         print(f"{len(pool)} episodes to begin with")
         yield pool
     print(f"{len(pool)} episodes at the end")
@@ -95,7 +101,7 @@ def _coded(
     args: argparse.Namespace,
     tokenizer: Path,
     vision: VisionTokenizer,
-    kind: type[P],
+    kind: Callable[..., P],
     reader: ShardReader[Any],
     codes: Path,
     *,
