@@ -71,7 +71,7 @@ class Team:
 
     def means(self, values: Tensor, counts: Tensor) -> list[float]:  # noqa: ARG002
         """Means [N] over all processes of values that are means over counts, both [N]."""
-        return values.tolist()  # type: ignore[no-any-return]
+        return values.tolist()
 
     def wait(self) -> None:
         """Until all are here."""
@@ -245,7 +245,7 @@ def team(way: str, device: torch.device) -> Iterator[Team]:
     """The processes that torchrun has started, or this one alone; each has a device of its own.
 
     Raises:
-        ValueError: no such way.
+        ValueError: no such way, or fewer GPUs than processes.
     """
     if way not in WAYS:
         raise ValueError(f"way is {way!r}; expected {' or '.join(WAYS)}")
@@ -253,7 +253,10 @@ def team(way: str, device: torch.device) -> Iterator[Team]:
         yield Team()
         return
     if device.type == "cuda":
-        torch.cuda.set_device(int(os.environ["LOCAL_RANK"]))
+        own, there = int(os.environ["LOCAL_RANK"]), torch.cuda.device_count()
+        if own >= there:
+            raise ValueError(f"process {own} of this machine has no GPU of its own: there are {there}")
+        torch.cuda.set_device(own)
     dist.init_process_group("cpu:gloo,cuda:nccl" if device.type == "cuda" else "gloo")
     try:
         yield _Replicas() if way == "replicate" else _Shards()

@@ -90,8 +90,8 @@ class Judge:
         side = min(height, width)
         top, left = (height - side) // 2, (width - side) // 2
         square = resize_bicubic(picture[top : top + side, left : left + side], self._side, self._side)
-        scaled: NDArray[np.float32] = (square.astype(np.float32) / 255 - self._mean) / self._std
-        return scaled.transpose(2, 0, 1)
+        scaled = (square.astype(np.float32) / 255 - self._mean) / self._std
+        return scaled.transpose(2, 0, 1).astype(np.float32)
 
 
 class Likeness:
