@@ -15,7 +15,7 @@ from emu_planner.cli.main import main
 from emu_planner.training.distributed import Team, team
 from tests.training.team_member import CPU, learn
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]
 
 # float32 sums in another order; Muon orthogonalises in bfloat16, which is coarser
 _NEAR = {"adamw": 1e-4, "muon": 2e-3}
@@ -44,7 +44,7 @@ def run_two(folder: Path) -> None:
         for rank in "01"
     ]  # fmt: skip
     try:
-        said = [member.communicate(timeout=60)[0] for member in members]
+        said = [member.communicate(timeout=240)[0] for member in members]
     finally:
         for member in members:
             member.kill()
