@@ -34,8 +34,9 @@ PYTHON ?= $(shell for p in python3.11 python3.12 python3; do \
 	$$p -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 12))' >/dev/null 2>&1 && break; \
 	done; echo $$p)
 PIP := $(BIN)/python -m pip install --disable-pip-version-check --quiet $(PIP_EXTRA)
-# of the set-up; ray.txt and docs.txt are installed by who needs them
-REQUIREMENTS := $(filter-out requirements/docs.txt requirements/ray.txt,$(wildcard requirements/*.txt))
+# of the set-up; these three are installed by who needs them
+OPTIONAL := requirements/docs.txt requirements/ray.txt requirements/tensorboard.txt
+REQUIREMENTS := $(filter-out $(OPTIONAL),$(wildcard requirements/*.txt))
 MESSAGES := $(shell find msgs -type f)
 
 help:

@@ -44,6 +44,7 @@ setup(
         "model": read_requirements("model"),
         "ray": read_requirements("ray"),
         "sim": read_requirements("sim"),
+        "tensorboard": read_requirements("tensorboard"),
         "test": ["pytest", "pytest-timeout", "hypothesis"],
         "wire": read_requirements("base"),
     },

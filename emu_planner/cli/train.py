@@ -3,8 +3,9 @@
 import argparse
 from collections.abc import Iterator, Sequence
 from concurrent.futures.process import BrokenProcessPool
-from contextlib import nullcontext
 from dataclasses import replace
+from functools import partial
+from itertools import islice
 from pathlib import Path
 
 import torch
@@ -14,9 +15,12 @@ from emu_planner.cli.train_parts import (
     add_run_arguments,
     copy_checkpoint,
     device,
+    insist_on_one_process,
+    led,
     load_learner,
     saver,
     settings,
+    together,
 )
 from emu_planner.engine.config import PlannerConfig
 from emu_planner.engine.dida import DidaConfig
@@ -28,6 +32,7 @@ from emu_planner.model.text import TextTokenizer, train_bpe, write_folder
 from emu_planner.model.transformer import Transformer, TransformerConfig
 from emu_planner.training.coding import CodersError
 from emu_planner.training.dida import CopyNoise, with_copies
+from emu_planner.training.distributed import WAYS, Team
 from emu_planner.training.episodes import SampleConfig, endless_samples, make_sample
 from emu_planner.training.language import LanguageTraining, train_language
 from emu_planner.training.lessons import (
@@ -46,6 +51,8 @@ _MERGES = 1000
 _CHECKED = 64
 # subgoals of the past that a new checkpoint's prompt tells
 _HISTORY = 20
+# between the seeds of two processes of a run
+_NEXT_RANK = 2**32
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -141,6 +148,7 @@ def run(args: argparse.Namespace) -> int:
 
 def train_vision(args: argparse.Namespace) -> int:
     """Train the vision tokenizer into OUT/checkpoint/vision_tokenizer."""
+    insist_on_one_process("tokenizer")
     config = TokenizerTraining(**settings(TokenizerTraining, args))
     train_tokenizer(config, SIZES[args.size], device(args))
     print(f"tokenizer in {config.out / 'checkpoint'}")
@@ -162,26 +170,29 @@ def train_lm(args: argparse.Namespace) -> int:
     tokenizer = resolve(args.tokenizer) if args.tokenizer else source
     if tokenizer is None:
         raise ValueError("name the vision tokenizer with --tokenizer, or a model to begin with with --init")
-    vision = load_vision_tokenizer(tokenizer, device=device(args)).eval()
     out = args.out / "checkpoint"
-    lessons_of = train_pools.lessons(args, tokenizer, vision) if args.lessons else nullcontext()
-    with train_pools.episodes(args, tokenizer, vision) as pool, lessons_of as lessons:
-        if source is None:
-            more = [text for lesson in lessons.episodes() for text in lesson.texts] if lessons else []
-            history = _HISTORY if args.history else 0
-            text = prepare_checkpoint(out, pool.episodes(), vision, history, more)
-            size = language_size(
-                args.width, args.layers, vocabulary=text.vocabulary.size, context=args.context
-            )
-            model = Transformer(size)
-            model.initialise(args.seed)
-        else:
-            model = load_learner(source).train()
-            config = PlannerConfig.from_folder(source)
-            if args.history and not config.history:
-                config = replace(config, history=_HISTORY)
-            text = copy_checkpoint(source, out, vision, config)
-        _learn(args, model, pool, text, samples, lessons=lessons)
+    with together(args) as team:
+        vision = load_vision_tokenizer(tokenizer, device=device(args)).eval()
+        here = team.rank == 0
+        with train_pools.both(args, tokenizer, vision, codes_here=here) as (pool, lessons):
+            if source is None:
+                more = [text for lesson in lessons.episodes() for text in lesson.texts] if lessons else []
+                history = _HISTORY if args.history else 0
+                text = led(
+                    team, out, partial(prepare_checkpoint, out, pool.episodes(), vision, history, more)
+                )
+                size = language_size(
+                    args.width, args.layers, vocabulary=text.vocabulary.size, context=args.context
+                )
+                model = Transformer(size)
+                model.initialise(args.seed)
+            else:
+                model = load_learner(source).train()
+                config = PlannerConfig.from_folder(source)
+                if args.history and not config.history:
+                    config = replace(config, history=_HISTORY)
+                text = led(team, out, partial(copy_checkpoint, source, out, vision, config))
+            _learn(args, model, pool, text, samples, lessons=lessons, team=team)
     return 0
 
 
@@ -192,13 +203,15 @@ def train_dida(args: argparse.Namespace) -> int:
     config = replace(
         PlannerConfig.from_folder(source), decoder="dida", dida=DidaConfig(steps=args.passes, path=path)
     )
-    vision = load_vision_tokenizer(source, device=device(args)).eval()
-    model = load_learner(source).train()
-    args.context = args.context or model.config.max_position_embeddings
     out = args.out / "checkpoint"
-    with train_pools.episodes(args, source, vision) as pool:
-        text = copy_checkpoint(source, out, vision, config)
-        _learn(args, model, pool, text, SampleConfig(seed=args.seed), MetricPath(vision.codes, path))
+    with together(args) as team:
+        vision = load_vision_tokenizer(source, device=device(args)).eval()
+        model = load_learner(source).train()
+        args.context = args.context or model.config.max_position_embeddings
+        with train_pools.episodes(args, source, vision, codes_here=team.rank == 0) as pool:
+            text = led(team, out, partial(copy_checkpoint, source, out, vision, config))
+            noise = MetricPath(vision.codes, path)
+            _learn(args, model, pool, text, SampleConfig(seed=args.seed), noise, team=team)
     return 0
 
 
@@ -210,19 +223,26 @@ def _learn(
     config: SampleConfig,
     path: MetricPath | None = None,
     lessons: LessonPool | None = None,
+    *,
+    team: Team,
 ) -> None:
     """Train a language model on the episodes; with a path, on noisy copies of their pictures too."""
     target, v, out = device(args), text.vocabulary, args.out / "checkpoint"
     if args.rows is None and target.type == "cpu":
         args.rows = 2  # the dense mask and the logits of 16 rows take 18 GB
     held_out = [make_sample(e, i % len(e.subgoals), text) for i, e in enumerate(pool.held_out[:_CHECKED])]
-    samples: Iterator[Sample] = endless_samples(draws(pool), text, config)
+    # the processes of a team draw alike, and each takes its part
+    seed = config.seed + _NEXT_RANK * team.rank
+    config = replace(config, seed=seed)
+    drawn = islice(draws(pool), team.rank, None, team.size)
+    samples: Iterator[Sample] = endless_samples(drawn, text, config)
     if lessons is not None:
-        fit = endless_lesson_samples(draws(lessons), text, config, context=args.context)
-        samples = mixed(samples, fit, args.lesson_share, args.seed)
+        lessons_drawn = islice(draws(lessons), team.rank, None, team.size)
+        fit = endless_lesson_samples(lessons_drawn, text, config, context=args.context)
+        samples = mixed(samples, fit, args.lesson_share, seed)
         held_out += [make_lesson_sample(e, text, context=args.context) for e in lessons.held_out[:_CHECKED]]
     if path is not None:
-        samples = with_copies(samples, v, context=args.context, seed=args.seed)
+        samples = with_copies(samples, v, context=args.context, seed=seed)
         held_out = list(with_copies(held_out, v, context=args.context))
     print(f"vocabulary {v.size}")
     train_language(
@@ -235,6 +255,7 @@ def _learn(
         device=target,
         save=saver(out),
         noise=None if path is None else CopyNoise(path, v.first_visual),
+        team=team,
     )
     print(f"checkpoint in {out}")
 
@@ -295,7 +316,14 @@ def _common(parser: argparse.ArgumentParser, *, steps: int, rate: float) -> None
 def _language(parser: argparse.ArgumentParser, *, steps: int, rate: float) -> None:
     """What the trainings of the language model have in common."""
     _common(parser, steps=steps, rate=rate)
-    parser.add_argument("--rows", type=int, help="rows a step (default: 16 on a GPU, 2 on a CPU)")
+    parser.add_argument(
+        "--rows", type=int, help="rows a step, of all processes together (default: 16 on a GPU, 2 on a CPU)"
+    )
+    parser.add_argument(
+        "--parallel", choices=WAYS, default=WAYS[0],
+        help="under torchrun: each process holds the whole model, or, with --optimiser adamw, a part of it "
+        "(default: %(default)s)",
+    )  # fmt: skip
     parser.add_argument("--optimiser", choices=("muon", "adamw"), default=LanguageTraining.optimiser)
     parser.add_argument("--warm-up", type=int, default=LanguageTraining.warm_up, help="steps")
     train_pools.add_arguments(parser)

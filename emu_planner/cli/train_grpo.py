@@ -4,6 +4,7 @@ import argparse
 import os
 from collections.abc import Iterator, Sequence
 from itertools import count, groupby, islice
+from pathlib import Path
 
 import numpy as np
 import torch
@@ -12,6 +13,7 @@ from emu_planner.cli.train_parts import (
     add_run_arguments,
     copy_checkpoint,
     device,
+    insist_on_one_process,
     insist_on_same,
     load_learner,
     saver,
@@ -24,7 +26,8 @@ from emu_planner.model.ibq import VisionTokenizer
 from emu_planner.model.prompt import vla_prompt
 from emu_planner.plan import Generation
 from emu_planner.training.episodes import encode_frames
-from emu_planner.training.grpo import Check, GrpoTraining, train_grpo
+from emu_planner.training.grpo import Check, GrpoTraining, Reward, train_grpo
+from emu_planner.training.likeness import KINDS, Judge, Likeness
 from emu_planner.training.rollouts import Form, Prompt, SampledPlan
 from sim import robots
 from sim.bench.plans import MOST_SUBGOALS
@@ -57,6 +60,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="of the rewards, after each is normalised; 0: it is only watched. Rewards of first-subgoal: "
         f"{', '.join(FIRST_REWARDS)}; of plan: {', '.join(PLAN_REWARDS)} (default: 1 each)",
     )  # fmt: skip
+    for kind in KINDS:
+        parser.add_argument(
+            f"--{kind}-model", type=Path, metavar="FOLDER",
+            help=f"with --rollout plan, the reward {kind}: keyframes look like their words, by the model in "
+            "this folder (config.json, weights, words, as transformers writes them)",
+        )  # fmt: skip
     _add_method(parser)
     parser.add_argument(
         "--families", default=",".join(FIRST),
@@ -128,13 +137,15 @@ def train(args: argparse.Namespace) -> int:
     Raises:
         ValueError: wrong arguments, or the run in OUT was begun with another model.
     """
+    insist_on_one_process("grpo")
     source, target = resolve(args.checkpoint), device(args)
     planner = PlannerConfig.from_folder(source)
     if planner.views != VIEWS:
         raise ValueError(
             f"{source} sees {list(planner.views)}, the simulator shows {list(VIEWS)}; take a model of these"
         )
-    weights = parse_weights(args.weights, ROLLOUTS[args.rollout])
+    judges = judges_of(args, target)
+    weights = parse_weights(args.weights, (*ROLLOUTS[args.rollout], *judges))
     curriculum = Curriculum(chosen(args.families), robots.chosen(args.robot))
     config = GrpoTraining(**settings(GrpoTraining, args))
     insist_on_same(
@@ -166,14 +177,31 @@ def train(args: argparse.Namespace) -> int:
                 config.prompts,
                 whole=args.rollout == "plan",
             ),
-            school.rewards(weights),
-            checks=school.checks({"first-subgoal": args.check_subgoals, "plan": args.check_plans}),
+            [
+                *school.rewards({name: weights[name] for name in ROLLOUTS[args.rollout]}),
+                *(Likeness(name, weights[name], judge) for name, judge in judges.items()),
+            ],
+            checks=school.checks(
+                {"first-subgoal": args.check_subgoals, "plan": args.check_plans},
+                [Likeness(name, 0.0, judge) for name, judge in judges.items()],
+            ),
             pad=text.vocabulary.pad,
             device=target,
             save=saver(out),
         )
     print(f"checkpoint in {out}")
     return 0
+
+
+def judges_of(args: argparse.Namespace, target: torch.device) -> dict[str, Judge]:
+    """What judges keyframes beside the simulator, by name. ValueError: no keyframes, or no model."""
+    given = {kind: getattr(args, f"{kind}_model") for kind in KINDS}
+    folders = {kind: folder for kind, folder in given.items() if folder}
+    if folders and args.rollout != "plan":
+        raise ValueError(
+            f"--{next(iter(folders))}-model judges keyframes; {args.rollout} has none: take --rollout plan"
+        )
+    return {kind: Judge(folder, kind, target) for kind, folder in folders.items()}
 
 
 def parse_weights(words: str, names: Sequence[str]) -> dict[str, float]:
@@ -224,15 +252,16 @@ class School:
         """Prompts of seeds, `size` at a time, endless as these are."""
         return self._prompts(iter(lambda: list(islice(seeds, size)), []), whole=whole)
 
-    def checks(self, counts: dict[str, int]) -> list[Check]:
-        """So many prompts of each kind of rollout, all rewards watched."""
+    def checks(self, counts: dict[str, int], of_plans: Sequence[Reward] = ()) -> list[Check]:
+        """So many prompts of each kind of rollout, all rewards watched; more of them of whole plans."""
         made = []
         for name, number in counts.items():
             if number:
                 seeds = range(CHECK_SEED, CHECK_SEED + number)
                 (prompts,) = self._prompts(iter([seeds]), whole=name == "plan")
-                rewards = self.rewards(dict.fromkeys(ROLLOUTS[name], 0.0))
-                made.append(Check(f"check_{name.replace('-', '_')}", prompts, rewards))
+                own = self.rewards(dict.fromkeys(ROLLOUTS[name], 0.0))
+                more = of_plans if name == "plan" else ()
+                made.append(Check(f"check_{name.replace('-', '_')}", prompts, [*own, *more]))
         return made
 
     def rewards(self, weights: dict[str, float]) -> "list[SimulatorReward]":

@@ -1,8 +1,10 @@
 """What the stages of `emu-planner train` have in common: arguments, settings, the checkpoint's folder."""
 
 import argparse
+import os
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, nullcontext, redirect_stdout
 from dataclasses import fields
 from functools import partial
 from pathlib import Path
@@ -16,6 +18,7 @@ from emu_planner.model.ibq import VisionTokenizer
 from emu_planner.model.text import TextTokenizer
 from emu_planner.model.transformer import Transformer
 from emu_planner.model.vocabulary import tokenizer_files
+from emu_planner.training.distributed import Team, launched, team
 
 # files that every hosting service takes
 _SHARD_BYTES = 15 * 2**20
@@ -43,6 +46,30 @@ def device(args: argparse.Namespace) -> torch.device:
     return torch.device("cuda" if torch.cuda.is_available() else "cpu")
 
 
+@contextmanager
+def together(args: argparse.Namespace) -> Iterator[Team]:
+    """The processes of this run, see training/distributed.py; all but the first are silent."""
+    with (
+        team(args.parallel, device(args)) as found,
+        open(os.devnull, "w") as nowhere,
+        nullcontext() if found.rank == 0 else redirect_stdout(nowhere),
+    ):
+        yield found
+
+
+def led(found: Team, out: Path, write: Callable[[], TextTokenizer]) -> TextTokenizer:
+    """A checkpoint's folder: the first process writes it, the others wait and read its words."""
+    text = write() if found.rank == 0 else None
+    found.wait()
+    return text or TextTokenizer.from_folder(out)
+
+
+def insist_on_one_process(stage: str) -> None:
+    """Only the language model learns in several. ValueError: torchrun has started several."""
+    if launched() > 1:
+        raise ValueError(f"train {stage} is one process; torchrun is for lm and dida")
+
+
 def insist_on_same(record: Path, name: str, otherwise: str) -> None:
     """A run goes on with what it began with: kept in a file of its folder.
 
@@ -52,7 +79,10 @@ def insist_on_same(record: Path, name: str, otherwise: str) -> None:
     if record.exists() and record.read_text().strip() != name:
         raise ValueError(otherwise)
     record.parent.mkdir(parents=True, exist_ok=True)
-    record.write_text(name + "\n")
+    # whole at any time: other processes of the run read it
+    part = record.with_suffix(f".{os.getpid()}.part")
+    part.write_text(name + "\n")
+    part.replace(record)
 
 
 def load_learner(source: Path) -> Transformer:

@@ -2,12 +2,13 @@
 
 import argparse
 import hashlib
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
 from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
 
+from emu_planner.cli.arguments import positive
 from emu_planner.cli.train_parts import insist_on_same
 from emu_planner.model.ibq import VisionTokenizer
 from emu_planner.training.coding import Coders
@@ -33,6 +34,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="how many to wait for while the simulator still writes (default: %(default)s)",
     )  # fmt: skip
     parser.add_argument(
+        "--episodes", type=positive, metavar="N",
+        help="learn from the first N only, to see what more data is worth (default: all)",
+    )  # fmt: skip
+    parser.add_argument(
         "--codes", type=Path, metavar="FOLDER",
         help="codes of the pictures, kept for later runs with the same data (default: OUT/codes)",
     )  # fmt: skip
@@ -45,23 +50,46 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 @contextmanager
-def episodes(args: argparse.Namespace, tokenizer: Path, vision: VisionTokenizer) -> Iterator[EpisodePool]:
-    """The run's episodes as codes; ends with the block, and tells how many there were."""
-    codes = _codes(args, tokenizer)
-    with _coded(args, tokenizer, vision, EpisodePool, EpisodeReader(args.data), codes) as pool:
-        pool.wait(args.start_with)
+def both(
+    args: argparse.Namespace, tokenizer: Path, vision: VisionTokenizer, *, codes_here: bool
+) -> Iterator[tuple[EpisodePool, LessonPool | None]]:
+    """The run's episodes and, with --lessons, its lessons; see below."""
+    with ExitStack() as stack:
+        pool = stack.enter_context(episodes(args, tokenizer, vision, codes_here=codes_here))
+        if not args.lessons:
+            yield pool, None
+            return
+        yield pool, stack.enter_context(lessons(args, tokenizer, vision, codes_here=codes_here))
+
+
+@contextmanager
+def episodes(
+    args: argparse.Namespace, tokenizer: Path, vision: VisionTokenizer, *, codes_here: bool
+) -> Iterator[EpisodePool]:
+    """The run's episodes as codes; ends with the block, and tells how many there were.
+
+    Args:
+        codes_here: this process sees to it that pictures are coded; else another of the run does.
+    """
+    codes, reader = _codes(args, tokenizer), EpisodeReader(args.data)
+    kind = partial(EpisodePool, most=args.episodes)
+    with _coded(args, tokenizer, vision, kind, reader, codes, codes_here=codes_here) as pool:
+        pool.wait(min(args.start_with, args.episodes or args.start_with))
         print(f"{len(pool)} episodes to begin with")
         yield pool
     print(f"{len(pool)} episodes at the end")
 
 
 @contextmanager
-def lessons(args: argparse.Namespace, tokenizer: Path, vision: VisionTokenizer) -> Iterator[LessonPool]:
+def lessons(
+    args: argparse.Namespace, tokenizer: Path, vision: VisionTokenizer, *, codes_here: bool
+) -> Iterator[LessonPool]:
     """The run's lessons likewise; each of --coders has a second process for them."""
     codes = _codes(args, tokenizer)
     # shards of lessons have the names of those of episodes
     codes = codes.with_name(f"{codes.name}-lessons")
-    with _coded(args, tokenizer, vision, LessonPool, LessonReader(args.lessons), codes) as pool:
+    reader = LessonReader(args.lessons)
+    with _coded(args, tokenizer, vision, LessonPool, reader, codes, codes_here=codes_here) as pool:
         pool.wait(min(args.start_with, _LESSONS_TO_START))
         print(f"{len(pool)} lessons to begin with")
         yield pool
@@ -73,18 +101,18 @@ def _coded(
     args: argparse.Namespace,
     tokenizer: Path,
     vision: VisionTokenizer,
-    kind: type[P],
+    kind: Callable[..., P],
     reader: ShardReader[Any],
     codes: Path,
+    *,
+    codes_here: bool,
 ) -> Iterator[P]:
-    """A pool whose pictures this process codes, or those that --coders names."""
+    """A pool whose pictures this process codes, or those that --coders names, or another process."""
     devices = [name for name in args.coders.split(",") if name]
-    encode = None if devices else partial(encode_frames, vision)
-    if _ELSEWHERE in devices:
-        if len(devices) > 1 or args.codes is None:
-            raise ValueError(
-                "--coders elsewhere stands alone, and with --codes: the folder of the run that codes"
-            )
+    encode = None if devices or not codes_here else partial(encode_frames, vision)
+    if _ELSEWHERE in devices and (len(devices) > 1 or args.codes is None):
+        raise ValueError("--coders elsewhere stands alone, with --codes: the folder of the run that codes")
+    if _ELSEWHERE in devices or not codes_here:
         devices = []
     with Coders(reader.folder, tokenizer, codes, devices) as coders:
         pool = kind(reader, encode, codes=codes, seed=args.seed, check=coders.check)

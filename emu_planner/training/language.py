@@ -1,7 +1,8 @@
 """Train the language model on interleaved episodes: words and visual codes, one next-token loss.
 
 Visual tokens count half (Emu3.5 section 3.1). Samples are packed; attention stays inside a sample:
-FlexAttention on an accelerator, a dense mask on a CPU. The same code runs a few steps on a CPU.
+FlexAttention on an accelerator, a dense mask on a CPU. The same code runs a few steps on a CPU, and as
+one of several processes (distributed.py), each with its own samples.
 
 With a `Noise` it also learns to see through it: samples may then hold blocks whose tokens see each
 other (packing.Layout). Which blocks and what noise is told by whoever makes them (dida.py).
@@ -15,12 +16,14 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from torch.nn import functional as F
-from torch.nn.attention.flex_attention import BlockMask, create_block_mask
+from torch.nn.attention.flex_attention import BlockMask
 
 from emu_planner.model.transformer import Transformer
+from emu_planner.training.distributed import Team
 from emu_planner.training.log import RunLog
+from emu_planner.training.masks import block_mask, dense_mask
 from emu_planner.training.packing import PackedBatch, Sample, pack
 from emu_planner.training.resume import load_state, save_state
 from emu_planner.training.schedule import Schedule
@@ -29,6 +32,8 @@ from emu_planner.training.schedule import Schedule
 Noise = Callable[[Tensor, Tensor, Tensor, torch.Generator], Tensor]
 # Chance in measurements on held-out samples: always the same, and none that a step of a run has.
 _CHECK_DRAW = 2**40
+# between the draws of two processes: no run has so many steps
+_RANK_DRAW = 2**30
 
 
 @dataclass(frozen=True)
@@ -40,7 +45,7 @@ class LanguageTraining:
     # length: steps, or minutes when steps is 0
     steps: int = 0
     minutes: float | None = None
-    # tokens a row, rows a step
+    # tokens a row, rows a step; of several processes each takes its part of the rows
     context: int = 4096
     rows: int = 16
     rate: float = 1e-3
@@ -70,6 +75,7 @@ def train_language(
     device: torch.device,
     save: Callable[[Transformer], None],
     noise: Noise | None = None,
+    team: Team | None = None,
 ) -> Transformer:
     """Train, log, save; goes on from the run's saved state when there is one.
 
@@ -82,12 +88,25 @@ def train_language(
         save: writes a checkpoint; called whenever the state is saved, so that a run that is cut
             leaves a model.
         noise: of the samples' blocks; None: the samples have none.
+        team: the processes that learn this model together; the samples are this one's. Default: alone.
+
+    Raises:
+        ValueError: the rows do not divide among the team, or its way has not this optimiser.
     """
-    trainer = _Trainer(config, model.to(device), device, first_visual, save, noise)
+    team = team or Team()
+    if config.rows % team.size:
+        raise ValueError(f"{config.rows} rows a step do not divide among {team.size} processes")
+    if config.optimiser not in team.optimisers:
+        raise ValueError(
+            f"{config.optimiser} needs whole matrices, and here each process holds a part; take "
+            f"--optimiser {' or '.join(team.optimisers)}, or --parallel replicate"
+        )
+    rows = config.rows // team.size
+    trainer = _Trainer(config, team.place(model, device), device, first_visual, save, noise, team)
     trainer.resume()
     trainer.log.say(f"{sum(p.numel() for p in model.parameters()) / 1e6:.1f} M parameters")
-    batches = prefetch(pack(samples, rows=config.rows, context=config.context, pad=pad), depth=8)
-    checks = list(pack(held_out, rows=config.rows, context=config.context, pad=pad))
+    batches = prefetch(pack(samples, rows=rows, context=config.context, pad=pad), depth=8)
+    checks = list(pack(team.give(held_out), rows=rows, context=config.context, pad=pad))
     trainer.run(batches, checks)
     return model
 
@@ -103,14 +122,14 @@ class _Trainer:
         first_visual: int,
         save: Callable[[Transformer], None],
         noise: Noise | None,
+        team: Team,
     ) -> None:
         self.config, self.model, self.device, self.first_visual = config, model, device, first_visual
-        self.save_checkpoint, self.noise = save, noise
+        self.save_checkpoint, self.noise, self.team = save, noise, team
         # tokens whose losses are told apart
         self.groups = ("text", "visual") if noise is None else ("text", "visual", "noisy")
         self.generator = torch.Generator(device)
-        self.log = RunLog(config.out)
-        self.optimisers = optimisers(model, config, fused=device.type == "cuda")
+        self.log = RunLog(config.out if team.rank == 0 else None)
         self.step = 0
         on_gpu = device.type == "cuda"
         self.judge = self.head_loss
@@ -121,22 +140,25 @@ class _Trainer:
             self.judge = torch.compile(self.head_loss)
         self.make_mask: Callable[..., Tensor | BlockMask]
         self.make_mask = torch.compile(block_mask) if on_gpu else dense_mask
+        self.losses = team.around(model, self.compute)
+        # of the parameters as they are now: a team may have parted them
+        self.optimisers = optimisers(model, config, fused=on_gpu)
 
     def run(self, batches: Iterator[PackedBatch], checks: list[PackedBatch]) -> None:
         """Train to the end of the schedule."""
-        config, log = self.config, self.log
+        config, log, team = self.config, self.log, self.team
         schedule = Schedule(
             steps=config.steps, minutes=config.minutes, warm_up=config.warm_up, start_step=self.step
         )
         saved_s, tokens, since_s = time.monotonic(), 0.0, time.monotonic()
-        while (done := schedule.progress(self.step)) < 1.0:
+        while (done := team.agree(schedule.progress(self.step))) < 1.0:
             rate = config.rate * schedule.rate(self.step, done)
             for group in (group for optimiser in self.optimisers for group in optimiser.param_groups):
                 group["lr"] = rate
             batch = next(batches)
-            loss, means = self.forward(batch, self.step)
-            loss.backward()
-            norm = nn.utils.clip_grad_norm_(self.model.parameters(), 1.0)
+            loss, means, counts = self.forward(batch, self.step + team.rank * _RANK_DRAW)
+            team.backward(loss, max(1.0, float(batch.weights.sum())))
+            norm = team.clip(self.model, 1.0)
             for optimiser in self.optimisers:
                 optimiser.step()
                 optimiser.zero_grad(set_to_none=True)
@@ -145,23 +167,23 @@ class _Trainer:
             if self.step % 20 == 0 or self.step == 1:
                 now_s = time.monotonic()
                 figures: dict[str, float | Tensor] = {
-                    "loss": loss.detach(), **dict(zip(self.groups, means, strict=True)), "norm": norm,
+                    **dict(zip(("loss", *self.groups), team.means(means, counts), strict=True)), "norm": norm,
                     "rate": rate,
-                    "tokens_per_s": tokens / (now_s - since_s),
+                    "tokens_per_s": team.total(tokens) / (now_s - since_s),
                 }  # fmt: skip
                 log.write(self.step, figures)
                 tokens, since_s = 0.0, now_s
             if config.validate_every and self.step % config.validate_every == 0:
                 log.write(self.step, self.validate(checks), force=True)
-            if time.monotonic() - saved_s > config.save_every_s:
+            if team.agree(time.monotonic() - saved_s) > config.save_every_s:
                 self.save()
                 saved_s = time.monotonic()
         self.save()
         log.write(self.step, self.validate(checks), force=True)
         log.close()
 
-    def forward(self, batch: PackedBatch, draw: int) -> tuple[Tensor, list[Tensor]]:
-        """Weighted loss of one batch, and the mean loss of each group; `draw` is the number of its noise."""
+    def forward(self, batch: PackedBatch, draw: int) -> tuple[Tensor, Tensor, Tensor]:
+        """Weighted loss of one batch, and what head_loss tells; `draw` is the number of its noise."""
         ids, targets, weights, documents, positions, blocks, horizons = (
             torch.from_numpy(array).to(self.device, non_blocking=True)
             for array in (
@@ -175,58 +197,67 @@ class _Trainer:
             self.generator.manual_seed((self.config.seed << 41) + draw)
             ids = self.noise(ids, documents, blocks, self.generator)
             mask = self.make_mask(documents, blocks, positions, horizons)
+        return self.losses(ids, positions, mask, targets, weights, blocks)
+
+    def compute(
+        self,
+        ids: Tensor,
+        positions: Tensor,
+        mask: Tensor | BlockMask,
+        targets: Tensor,
+        weights: Tensor,
+        blocks: Tensor,
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        """From what the model reads to what head_loss tells."""
         with torch.autocast(self.device.type, torch.bfloat16):
             hidden = self.model.hidden(ids, positions=positions, mask=mask)
         return self.judge(hidden, targets, weights, blocks)
 
     def head_loss(
         self, hidden: Tensor, targets: Tensor, weights: Tensor, blocks: Tensor
-    ) -> tuple[Tensor, list[Tensor]]:
-        """Cross entropy over the weights' sum, and each group's mean; hidden [rows, context, width]."""
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        """Cross entropy over the weights' sum; hidden [rows, context, width].
+
+        Also without gradient, [1 + groups] each: that loss and the mean of each group, and over how much.
+        """
         with torch.autocast(self.device.type, torch.bfloat16):
             logits = self.model.head(hidden)
         each = F.cross_entropy(logits.flatten(0, 1), targets.flatten(), reduction="none")
         weights = weights.flatten()
-        loss = (each * weights).sum() / weights.sum().clamp_min(1.0)
+        total = weights.sum().clamp_min(1.0)
+        loss = (each * weights).sum() / total
         # 0 text, 1 visual, 2 visual in a block
         group = (targets >= self.first_visual).int() + (blocks > 0).int()
-        means = []
+        means, counts = [loss.detach()], [total]
         for number in range(len(self.groups)):
             counted = (group.flatten() == number) & (weights > 0)
             means.append(((each * counted).sum() / counted.sum().clamp_min(1)).detach())
-        return loss, means
+            counts.append(counted.sum().to(total.dtype))
+        return loss, torch.stack(means), torch.stack(counts)
 
     @torch.no_grad()
     def validate(self, checks: list[PackedBatch]) -> dict[str, float]:
-        """Mean losses over the held-out batches."""
-        found = [self.forward(batch, _CHECK_DRAW + index) for index, batch in enumerate(checks)]
-        rows = [[float(value.detach()) for value in (loss, *means)] for loss, means in found]
+        """Mean losses over the held-out batches; each process of a team measures all."""
+        found = [self.forward(batch, _CHECK_DRAW + index)[1] for index, batch in enumerate(checks)]
+        rows = [means.tolist() for means in found]
         names = ("held_out", *(f"held_out_{group}" for group in self.groups))
         return {name: sum(row[index] for row in rows) / max(1, len(rows)) for index, name in enumerate(names)}
 
     def save(self) -> None:
-        """Write the run's state and a checkpoint."""
-        save_state(self.config.out, self.state())
-        self.save_checkpoint(self.model)
-
-    def state(self) -> dict:
-        """All that a later run needs to go on."""
-        return {
-            "step": self.step,
-            "model": self.model.state_dict(),
-            "optimisers": [optimiser.state_dict() for optimiser in self.optimisers],
-            "config": {name: str(value) for name, value in asdict(self.config).items()},
-        }
+        """Write the run's state and a checkpoint: all that a later run needs to go on."""
+        held = self.team.state(self.model, self.optimisers)
+        if self.team.rank == 0:
+            config = {name: str(value) for name, value in asdict(self.config).items()}
+            save_state(self.config.out, {"step": self.step, **held, "config": config})
+            self.save_checkpoint(self.team.whole(self.model, held))
 
     def resume(self) -> None:
         """Go on from the run's saved state, if there is one."""
-        state = load_state(self.config.out, self.device)
+        state = load_state(self.config.out, torch.device("cpu"))
         if state is None:
             return
         self.step = state["step"]
-        self.model.load_state_dict(state["model"])
-        for optimiser, saved in zip(self.optimisers, state["optimisers"], strict=True):
-            optimiser.load_state_dict(saved)
+        self.team.load(self.model, self.optimisers, state)
         self.log.say(f"going on from step {self.step}")
 
 
@@ -255,38 +286,6 @@ def optimisers(model: Transformer, config: LanguageTraining, *, fused: bool) -> 
         layers, lr=config.rate, weight_decay=config.weight_decay, adjust_lr_fn="match_rms_adamw"
     )
     return [muon, adamw]
-
-
-def block_mask(documents: Tensor, *layout: Tensor) -> BlockMask:
-    """Who sees whom, for FlexAttention: causal inside a document, or as a Layout says; all [rows, context].
-
-    Args:
-        documents: numbers of the samples.
-        layout: nothing, or blocks, positions and horizons.
-    """
-
-    def sees(row: Tensor, head: Tensor, query: Tensor, key: Tensor) -> Tensor:  # noqa: ARG001
-        same = documents[row, query] == documents[row, key]
-        if not layout:
-            return (query >= key) & same
-        blocks, positions, horizons = layout
-        before = (blocks[row, key] == 0) & (positions[row, key] < horizons[row, query])
-        beside = (blocks[row, query] > 0) & (blocks[row, query] == blocks[row, key])
-        return same & (before | beside)
-
-    rows, context = documents.shape
-    return create_block_mask(sees, rows, None, context, context, device=documents.device)
-
-
-def dense_mask(documents: Tensor, *layout: Tensor) -> Tensor:
-    """The same as a bool tensor [rows, 1, context, context]."""
-    same = documents[:, :, None] == documents[:, None, :]
-    if not layout:
-        return (same & torch.ones_like(same).tril())[:, None]
-    blocks, positions, horizons = layout
-    before = (blocks[:, None, :] == 0) & (positions[:, None, :] < horizons[:, :, None])
-    beside = (blocks[:, :, None] > 0) & (blocks[:, :, None] == blocks[:, None, :])
-    return (same & (before | beside))[:, None]
 
 
 def prefetch(batches: Iterator[PackedBatch], *, depth: int) -> Iterator[PackedBatch]:

@@ -53,6 +53,7 @@ class Pool(ABC, Generic[C]):
             and a shard is taken when its codes are there.
         codes: folder in which the codes of each shard are kept for a run that goes on.
         seed: of the order of draws.
+        most: episodes to learn from, the first that come; None: all. What is held out stays the same.
         check: asked while codes of others are waited for; raises when they will not come.
     """
 
@@ -63,11 +64,12 @@ class Pool(ABC, Generic[C]):
         *,
         codes: Path,
         seed: int = 0,
+        most: int | None = None,
         check: Callable[[], None] = lambda: None,
     ) -> None:
         self.held_out: list[C] = []
         self._reader, self._encode, self._codes = reader, encode, codes
-        self._check_coders = check
+        self._check_coders, self._most = check, most
         self._rng = np.random.default_rng(seed)
         self._lock = threading.Lock()
         self._learned: list[C] = []
@@ -124,6 +126,8 @@ class Pool(ABC, Generic[C]):
             for record, episode in zip(records, coded, strict=True):
                 if is_held_out(record.seed):
                     self.held_out.append(episode)
+                    continue
+                if len(self._learned) == self._most:
                     continue
                 place = int(self._rng.integers(len(self._round) + 1))
                 self._round.insert(place, len(self._learned))

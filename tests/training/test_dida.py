@@ -18,7 +18,8 @@ from emu_planner.model.transformer import Transformer, TransformerConfig
 from emu_planner.model.vocabulary import Vocabulary
 from emu_planner.training.dida import CopyNoise, with_copies
 from emu_planner.training.episodes import weighted
-from emu_planner.training.language import LanguageTraining, dense_mask, train_language
+from emu_planner.training.language import LanguageTraining, train_language
+from emu_planner.training.masks import dense_mask
 from emu_planner.training.packing import PackedBatch, Sample, pack
 
 V = Vocabulary.from_files({bytes([byte]): byte for byte in range(256)}, codes=12)

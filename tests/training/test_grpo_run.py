@@ -20,6 +20,7 @@ from emu_planner.training.rollouts import Form, SampledPlan
 from sim.camera import VIEWS
 from sim.rewards import PLAN_REWARDS, Curriculum
 from sim.teachers import Teachers
+from tests.training.tiny_judges import write_judge
 from tools.make_tiny_checkpoint import make
 
 pytestmark = pytest.mark.slow
@@ -76,10 +77,14 @@ def test_whole_plans_with_rewards_that_tell_them_apart(
 
     # the tiny model says nothing that a robot could do: let its rewards be what it can reach
     monkeypatch.setattr(SimulatorReward, "__call__", reachable)
-    words = ("--steps", "1", "--rollout", "plan", "--weights", "picture=0.5,words=0", "--rate", "1e-3")
+    write_judge(tmp_path / "clip", "clip")
+    words = ("--steps", "1", "--rollout", "plan", "--weights", "picture=0.5,words=0,clip=2", "--rate", "1e-3")
+    words += ("--clip-model", str(tmp_path / "clip"))
     assert grpo(tiny, tmp_path, *words, "--temperature", "2", "--check-plans", "1", "--most-rows", "3") == 0
     first, learned, _ = rows(tmp_path)
-    assert {f"check_plan_{name}" for name in PLAN_REWARDS} <= first.keys()
+    assert {f"check_plan_{name}" for name in (*PLAN_REWARDS, "clip")} <= first.keys()
+    assert 0 <= learned["clip"] <= 1
+    assert "clip_share" in learned
     assert learned["words_share"] == 0
     assert 0 < learned["picture_share"] < learned["success_share"]
     before, after = load_transformer(tiny), load_transformer(tmp_path / "checkpoint")
@@ -96,6 +101,9 @@ def test_a_run_keeps_its_model(tiny: Path, tmp_path: Path, capsys: pytest.Captur
     ("words", "told"),
     [
         (("--weights", "beauty=1"), "beauty"),
+        (("--weights", "clip=1"), "'clip'"),
+        (("--clip-model", "anywhere"), "take --rollout plan"),
+        (("--siglip-model", "nowhere", "--rollout", "plan"), "nowhere/config.json cannot be read"),
         (("--weights", "words=much"), "expected a number"),
         (("--weights", "words=0,success=0"), "one above 0"),
         (("--families", "unheard"), "unheard"),

@@ -19,6 +19,7 @@ from sim import data
 from sim.camera import VIEWS
 from sim.data import EpisodeReader
 from sim.world import World
+from tools import ablate
 
 pytestmark = pytest.mark.slow
 
@@ -184,6 +185,41 @@ def test_a_run_goes_on_where_it_was(
     train("tokenizer", episodes, vision_run, 22, *_VISION)
     assert "going on from step 20" in capsys.readouterr().out
     assert saved_step(vision_run) == 22
+
+
+def test_settings_are_compared_and_not_learned_twice(
+    episodes: Path,
+    vision_run: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    ran = []
+
+    def here(*words: str) -> None:
+        ran.append(words)
+        assert main(list(words)) == 0
+
+    monkeypatch.setattr(ablate, "emu_planner", here)
+    given = ["--data", str(episodes), "--tokenizer", str(vision_run / "checkpoint"), "--out", str(tmp_path)]
+    given += ["--steps", "1", "--options", " ".join(_LANGUAGE)]
+    assert ablate.main([*given, "base", "few: --episodes 2 --visual-weight 1"]) == 0
+    head, _, base, few = (tmp_path / "table.md").read_text().splitlines()
+    assert head == "| setting | options | steps | held out | words | codes | training |"
+    held_out = logged(tmp_path / "few", "held_out")[1]
+    assert few.startswith(f"| few | --episodes 2 --visual-weight 1 | 1 | {held_out:.4f} |")
+    assert base.startswith("| base |  | 1 |")
+    assert "2 episodes to begin with" in capsys.readouterr().out
+    # what differs is the setting, not the words
+    words = [(tmp_path / run / "checkpoint/emu3.tiktoken").read_bytes() for run in ("base", "few")]
+    assert words[0] == words[1]
+    assert ablate.main([*given, "base", "few: --episodes 2 --visual-weight 1"]) == 0
+    assert len(ran) == 2
+    assert ablate.main([*given, "base: --history 0"]) == 2
+    assert "begun with other options" in capsys.readouterr().out
+    assert ablate.main([*given, ": --history 0"]) == 2
+    assert ablate.main([*given, "a b", "a-b"]) == 2
+    assert "one name" in capsys.readouterr().out
 
 
 def test_codes_of_two_tokenizers_never_meet(

@@ -68,6 +68,20 @@ def test_new_shards_join_the_round(written: Path, growing: Path, tmp_path: Path)
     assert {id(episode) for episode in drawn} == {id(episode) for episode in pool.episodes()}
 
 
+def test_the_first_episodes_alone_are_learned_from(written: Path, growing: Path, tmp_path: Path) -> None:
+    add_shard(written, growing, 1)
+    finish(growing)
+    whole, few = (
+        EpisodePool(EpisodeReader(growing), corner_codes, codes=tmp_path / "codes", most=most)
+        for most in (None, 3)
+    )
+    for pool in (whole, few):
+        pool.wait(1000)
+        pool.close()
+    assert [e.instruction for e in few.episodes()] == [e.instruction for e in whole.episodes()[:3]]
+    assert len(few.held_out) == len(whole.held_out) == 4
+
+
 def test_what_is_held_out_is_never_drawn(growing: Path, tmp_path: Path) -> None:
     finish(growing)
     pool = EpisodePool(EpisodeReader(growing), corner_codes, codes=tmp_path / "codes")
@@ -159,8 +173,13 @@ def test_a_run_that_does_not_code_names_the_codes_of_one_that_does(
     growing: Path, tmp_path: Path, coders: str
 ) -> None:
     codes = None if coders == "elsewhere" else tmp_path / "codes"
-    args = Namespace(data=growing, out=tmp_path, codes=codes, coders=coders, seed=0, start_with=1)
-    with pytest.raises(ValueError, match="stands alone"), train_pools.episodes(args, tmp_path, None):
+    args = Namespace(
+        data=growing, out=tmp_path, codes=codes, coders=coders, seed=0, start_with=1, episodes=None
+    )
+    with (
+        pytest.raises(ValueError, match="stands alone"),
+        train_pools.episodes(args, tmp_path, None, codes_here=True),
+    ):
         pass
 
 
