@@ -121,9 +121,7 @@ class Link:
                 else:
                     self._arrive(response)
         except grpc.RpcError as error:
-            trailing = dict(error.trailing_metadata() or ())
-            broken = error.code() is grpc.StatusCode.UNAVAILABLE and CODE_KEY not in trailing
-            end = CallEnd(error_of(error, self._target), error.code(), broken)
+            end = CallEnd(error_of(error, self._target), error.code(), is_broken(error))
         self._over.set()
         self._arrive(end)
 
@@ -171,6 +169,12 @@ def metadata_of(config: ClientConfig) -> tuple[tuple[str, str], ...]:
         return config.credentials.metadata()
     except ValueError as error:  # the token file was there when the client was made
         raise PlanError(ErrorCode.UNAUTHENTICATED, str(error)) from error
+
+
+def is_broken(error: grpc.RpcError) -> bool:
+    """Whether the call failed on its way, and not by the service's word."""
+    failed = error.code() in (grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.INTERNAL)
+    return failed and CODE_KEY not in dict(error.trailing_metadata() or ())
 
 
 def error_of(error: grpc.RpcError, target: str) -> PlanError:
