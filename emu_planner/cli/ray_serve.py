@@ -19,6 +19,7 @@ from emu_planner.service.hosted import HostedCall, HostedService
 from emu_planner.wire import planner_pb2 as pb
 
 SERVICER = "emu_planner.wire.planner_pb2_grpc.add_PlannerServiceServicer_to_server"
+DEPLOYMENT = "planner"
 _ROUTER = "ray.serve.experimental.consistent_hash_router.ConsistentHashRouter"
 
 
@@ -88,7 +89,7 @@ def application(load: Callable[[], Planner], config: ServiceConfig, **options: A
     )
     # the service counts sessions itself, and says in words what is full; with room for those that it refuses
     calls = 4 * config.max_sessions
-    deployment = serve.deployment(name="planner", max_ongoing_requests=calls, request_router_config=router)
+    deployment = serve.deployment(name=DEPLOYMENT, max_ongoing_requests=calls, request_router_config=router)
     return deployment(PlannerReplica).options(**options).bind(load, config)
 
 

@@ -84,7 +84,9 @@ def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[str, Pat
             grpc_options=serve.config.gRPCOptions(port=port, grpc_servicer_functions=[SERVICER]),
         )
         config = ServiceConfig(max_sessions=SESSIONS, max_running_plans=SESSIONS)
-        serve.run(application(partial(Signing, folder), config, num_replicas=2, ray_actor_options={"num_cpus": 0.1}))
+        serve.run(
+            application(partial(Signing, folder), config, num_replicas=2, ray_actor_options={"num_cpus": 0.1})
+        )
         yield f"127.0.0.1:{port}", folder
     finally:
         serve.shutdown()
