@@ -254,10 +254,18 @@ def _show(results: dict[str, Any], console: Console) -> None:
         *_error_lines(results["cases"]),
         *bench_load_gone.lines(results.get("gone", {})),
         *bench_load_overhead.lines(results.get("overhead", {})),
+        *_share_lines(results),
         *bench_load_soak.lines(results.get("soak", {})),
         f"sessions left open at the end: {results['left_open']}",
     ):
         console.print(line, soft_wrap=True, highlight=False, markup=False)
+
+
+def _share_lines(results: dict[str, Any]) -> list[str]:
+    single = next((case for case in results["cases"][1:] if case["name"] == "1" and case["step"]), None)
+    if single is None or "overhead" not in results:
+        return []
+    return [bench_load_overhead.share(results["overhead"], 1e3 * single["step"]["p50"])]
 
 
 def _error_lines(cases: list[dict[str, Any]]) -> list[str]:

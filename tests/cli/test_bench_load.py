@@ -7,7 +7,7 @@ import pytest
 
 from emu_planner.cli.bench_load import percentiles
 from emu_planner.cli.bench_load_clients import Asked, RawSession, robot_view
-from emu_planner.cli.bench_load_overhead import _split
+from emu_planner.cli.bench_load_overhead import _split, share
 from emu_planner.cli.bench_load_server import Sample
 from emu_planner.cli.bench_load_soak import judge, rise
 from emu_planner.cli.paced_service import PacedPlanner, imagined
@@ -53,6 +53,7 @@ def test_past_the_limit_robots_are_refused_and_everybody_else_plans(tmp_path):
     assert all(case["errors"] == {} for case in found["cases"])
     assert crowd["server"]["memory_mb"] > 10
     assert found["gone"]["killed"]["freed_s"] is not None
+    assert all(plan["ratio"] > 1 for plan in found["overhead"]["plans"])
     assert set(found["overhead"]["wall_ms"]) == {"plan", "frame", "step", "words"}
     assert (found["soak"]["killed"], found["soak"]["robots"], found["soak"]["pause_s"]) == (1, 4, 0.1)
     # one look before it, one after its round
@@ -103,6 +104,12 @@ def test_a_paced_plan_stops():
     assert [event.reason for event in events] == [FinishReason.INTERRUPTED]
 
 
+def test_the_way_is_compared_with_a_step_as_one_robot_sees_it():
+    assert share({"wall_ms": {"step": 5.0}}, 50.0).endswith(
+        "(50 ms, one robot) that is 10.0%: 1.11 times a direct call"
+    )
+
+
 def test_percentiles_are_values_that_came():
     assert percentiles([]) is None
     assert percentiles([3.0, 1.0, 2.0]) == {"p50": 2.0, "p99": 3.0, "max": 3.0, "count": 3}
@@ -143,7 +150,7 @@ def test_a_soak_that_leaks_is_not_flat(growth, flat):
 def test_a_slope_has_an_interval_that_holds_the_true_one():
     rng, hours = np.random.default_rng(0), [n / 100 for n in range(100)]
     found = [
-        rise(hours, [3.0 * hour + noise for hour, noise in zip(hours, rng.normal(size=100))])
+        rise(hours, [3.0 * hour + noise for hour, noise in zip(hours, rng.normal(size=100), strict=True)])
         for _ in range(200)
     ]
     held = sum(abs(slope - 3.0) <= half for slope, half in found)
