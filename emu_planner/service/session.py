@@ -37,6 +37,8 @@ logger = logging.getLogger(__name__)
 
 Send = Callable[[pb.PlanResponse], Awaitable[None]]
 
+# characters of an outcome's words that are kept
+MAX_DETAIL = 2000
 SESSION_ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
 
 
@@ -378,7 +380,7 @@ class Session:
         if step is None:
             raise _invalid(f"there is no subgoal {message.index} of epoch {message.epoch} in this session")
         outcome = codec.outcome_from_proto(message.outcome)
-        self._history[step.index] = StepOutcome(step, outcome, message.detail)
+        self._history[step.index] = StepOutcome(step, outcome, message.detail[:MAX_DETAIL])
 
 
 def checked_id(session_id: str) -> str:

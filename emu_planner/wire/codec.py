@@ -70,6 +70,8 @@ FAULTS[pb.FAULT_CODE_CONTEXT_OVERFLOW] = ErrorCode.INVALID_REQUEST
 
 # of the largest size allowed, that one message may hold
 PICTURES_AT_ONCE = 4
+# of a session, and pictures of an observation
+MAX_CAMERAS = 64
 
 SERVER_STATES = {
     pb.SERVER_STATE_LOADING: "loading",
@@ -104,6 +106,8 @@ def observation_from_proto(
     """
     if not message.frames:
         raise _invalid("the observation holds no frame")
+    if len(message.frames) > MAX_CAMERAS:
+        raise _invalid(f"the observation holds {len(message.frames)} frames; at most {MAX_CAMERAS}")
     for frame in message.frames:
         if cameras and frame.camera not in cameras:
             raise _invalid(f"camera {frame.camera!r} was not declared; have {list(cameras)}")
@@ -138,6 +142,8 @@ def task_to_open(
 
 def task_from_open(message: pb.OpenSession) -> tuple[Task, tuple[Camera, ...]]:
     """The task and the cameras that a session declares."""
+    if len(message.cameras) > MAX_CAMERAS:
+        raise _invalid(f"the session declares {len(message.cameras)} cameras; at most {MAX_CAMERAS}")
     task = Task(message.instruction, generation_from_proto(message.generation))
     with _values_that_fit("camera"):
         cameras = tuple(

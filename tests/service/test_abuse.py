@@ -128,6 +128,36 @@ def test_pictures_of_a_message_are_limited_together():
         assert not status_is_error(Call(channel).send(open=opening(history=past[:4])))
 
 
+def test_cameras_and_frames_have_a_number():
+    with running_service(FakePlanner, config_of()) as target, grpc.insecure_channel(target) as channel:
+        cameras = [pb.CameraSpec(name=f"camera{n}") for n in range(65)]
+        error = status_of(Call(channel).send(open=opening(cameras=cameras)))
+        assert (error.code(), "65 cameras" in error.details()) == (grpc.StatusCode.INVALID_ARGUMENT, True)
+        call = Call(channel).send(open=opening())
+        call.until("credit")
+        call.send(observation=pb.Observation(frames=[pb.Frame(camera=camera.name) for camera in cameras]))
+        error = status_of(call)
+        assert (error.code(), "65 frames" in error.details()) == (grpc.StatusCode.INVALID_ARGUMENT, True)
+
+
+def test_long_words_of_an_outcome_are_cut():
+    class Reading(FakePlanner):
+        def plan(self, task, frames, history=(), *, stop=None):
+            seen.extend(history)
+            return super().plan(task, frames, history, stop=stop)
+
+    seen: list = []
+    with running_service(Reading, config_of()) as target, grpc.insecure_channel(target) as channel:
+        call = Call(channel).send(open=opening())
+        call.plan()
+        call.send(
+            outcome=pb.SubgoalOutcome(epoch=1, index=0, outcome=pb.OUTCOME_FAILED, detail="x" * 1_000_000)
+        )
+        call.send(replan=pb.Replan())
+        call.plan()
+    assert [len(past.detail) for past in seen] == [2000]
+
+
 def status_is_error(call: Call) -> bool:
     return "credit" not in [one.WhichOneof("message") for one in call.until("credit")]
 
