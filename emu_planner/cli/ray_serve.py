@@ -16,6 +16,7 @@ from typing import Any
 from emu_planner.plan import Planner
 from emu_planner.service.config import ServiceConfig
 from emu_planner.service.hosted import HostedCall, HostedService
+from emu_planner.service.logs import log_to_stderr
 from emu_planner.wire import planner_pb2 as pb
 
 SERVICER = "emu_planner.wire.planner_pb2_grpc.add_PlannerServiceServicer_to_server"
@@ -121,7 +122,12 @@ def build(args: dict[str, Any]) -> Any:
         tokens=given.tokens,
         model=Path(given.checkpoint).name,
     )
-    return application(lambda: load_planner(given, plans=given.max_plans)[0], config)
+
+    def load() -> Planner:
+        log_to_stderr(as_json=False)
+        return load_planner(given, plans=given.max_plans)[0]
+
+    return application(load, config)
 
 
 def _tell_status(call: HostedCall, grpc_context: Any) -> bool:

@@ -62,12 +62,6 @@ class HostedService:
 
         return HostedCall(answer, metadata, self._known)
 
-    def drain(self) -> None:
-        """Take nothing new from now on; idle sessions end."""
-        self._state.draining = True
-        for session in tuple(self._state.sessions):
-            session.wake()
-
     def _counted(self, metadata: Pairs) -> None:
         if self._state.access is not None:
             self._state.access.admit(metadata)

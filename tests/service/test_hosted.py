@@ -168,16 +168,3 @@ def test_each_call_needs_a_token_where_one_is_asked_for(tmp_path, kind):
     assert refused.status is not None
     assert refused.status[0] is grpc.StatusCode.UNAUTHENTICATED
     assert dict(refused.status[2]) == {CODE_KEY: ErrorCode.UNAUTHENTICATED.value}
-
-
-def test_after_drain_nothing_new_begins():
-    async def go() -> HostedCall:
-        service = HostedService(FakePlanner(), ServiceConfig())
-        service.drain()
-        call = service.plan(Robot(open_with()).requests(), ())
-        assert await whole(call) == []
-        return call
-
-    refused = asyncio.run(go())
-    assert refused.status is not None
-    assert refused.status[0] is grpc.StatusCode.UNAVAILABLE
