@@ -150,6 +150,12 @@ class Link:
                 sent_seq = observation.seq
         except PlanError as error:
             self._arrive(error)
+        except Exception as error:
+            # a defect of the source: without this its thread would end, and the plan wait for a picture
+            words = f"the source of frames failed: {type(error).__name__}: {error}"
+            failure = PlanError(ErrorCode.INTERNAL, words)
+            failure.__cause__ = error
+            self._arrive(failure)
 
     def _arrive(self, item: pb.PlanResponse | CallEnd | PlanError) -> None:
         self._arrivals.put(Arrival(self, time.monotonic(), item))
