@@ -43,7 +43,7 @@ class ServiceConfig:
     # that reads too slowly shall not fill the service's memory
     unread_bytes: int = 4 * MAX_MESSAGE_BYTES
     # a client that takes no response for so long has no link any more
-    write_timeout_s: float = 60.0
+    write_timeout_s: float = 120.0
     # from a connection to its first bytes of TLS and HTTP/2
     handshake_timeout_s: float = 10.0
     # from the start of a call to its first message
