@@ -34,8 +34,8 @@ PYTHON ?= $(shell for p in python3.11 python3.12 python3; do \
 	$$p -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 12))' >/dev/null 2>&1 && break; \
 	done; echo $$p)
 PIP := $(BIN)/python -m pip install --disable-pip-version-check --quiet $(PIP_EXTRA)
-# of the set-up; these three are installed by who needs them
-OPTIONAL := requirements/docs.txt requirements/ray.txt requirements/tensorboard.txt
+# of the set-up; these are installed by who needs them
+OPTIONAL := requirements/docs.txt requirements/ray%.txt requirements/tensorboard.txt
 REQUIREMENTS := $(filter-out $(OPTIONAL),$(wildcard requirements/*.txt))
 MESSAGES := $(shell find msgs -type f)
 

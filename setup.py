@@ -43,6 +43,7 @@ setup(
         "export": read_requirements("export"),
         "model": read_requirements("model"),
         "ray": read_requirements("ray"),
+        "ray-serve": read_requirements("ray_serve"),
         "sim": read_requirements("sim"),
         "tensorboard": read_requirements("tensorboard"),
         "test": ["pytest", "pytest-timeout", "hypothesis"],

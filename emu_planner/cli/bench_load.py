@@ -82,6 +82,16 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--soak", type=float, default=0.0, metavar="MINUTES", help="go on so long at the limit"
     )
+    parser.add_argument(
+        "--soak-robots", type=positive, metavar="N", help="of the soak (default: two above --max-sessions)"
+    )
+    parser.add_argument(
+        "--soak-pause",
+        type=float,
+        default=0.0,
+        metavar="S",
+        help="of each robot between two plans of the soak (default: %(default)g)",
+    )
     parser.add_argument("--out", type=Path, default=Path("out/bench"), help="default: %(default)s")
 
 
@@ -100,7 +110,9 @@ def bench_load(args: argparse.Namespace, console: Console) -> int:
         if args.pairs:
             results["overhead"] = bench_load_overhead.measure(args.pairs, children, console)
         if args.soak:
-            soak = bench_load_soak.Soak(60 * args.soak, args.max_sessions, args.max_plans)
+            robots = args.soak_robots or args.max_sessions + 2
+            gone = bench_load_soak.peers_to_kill(args.max_sessions, args.max_plans)
+            soak = bench_load_soak.Soak(60 * args.soak, robots, args.soak_pause, gone)
             results["soak"] = bench_load_soak.run(soak, bench, console)
         results["left_open"] = 0 if server.emptied_s(20.0) is not None else server.sessions()
     _show(results, console)
@@ -152,7 +164,13 @@ class Bench:
     asked: Asked
 
     def run(
-        self, streams: int, seconds: float, slow: int = 0, look: Callable[[Sample], None] | None = None
+        self,
+        streams: int,
+        seconds: float,
+        slow: int = 0,
+        *,
+        pause_s: float = 0.0,
+        look: Callable[[Sample], None] | None = None,
     ) -> Case:
         """So many streams for so long, beside slow readers; `look` sees each sample of the server."""
         samples = [self.server.look()]
@@ -160,7 +178,9 @@ class Bench:
         shares = [streams // self.processes + (n < streams % self.processes) for n in range(self.processes)]
         target = self.server.target
         working = [
-            self.clients.submit(run_streams, Streams(target, n, seconds, self.asked)) for n in shares if n
+            self.clients.submit(run_streams, Streams(target, n, seconds, self.asked, pause_s))
+            for n in shares
+            if n
         ]
         slowly = [self.clients.submit(read_slowly, target, slow, seconds, self.asked)] if slow else []
         futures: list[Future[Any]] = [*working, *slowly]
@@ -234,10 +254,18 @@ def _show(results: dict[str, Any], console: Console) -> None:
         *_error_lines(results["cases"]),
         *bench_load_gone.lines(results.get("gone", {})),
         *bench_load_overhead.lines(results.get("overhead", {})),
+        *_share_lines(results),
         *bench_load_soak.lines(results.get("soak", {})),
         f"sessions left open at the end: {results['left_open']}",
     ):
         console.print(line, soft_wrap=True, highlight=False, markup=False)
+
+
+def _share_lines(results: dict[str, Any]) -> list[str]:
+    single = next((case for case in results["cases"][1:] if case["name"] == "1" and case["step"]), None)
+    if single is None or "overhead" not in results:
+        return []
+    return [bench_load_overhead.share(results["overhead"], 1e3 * single["step"]["p50"])]
 
 
 def _error_lines(cases: list[dict[str, Any]]) -> list[str]:

@@ -65,6 +65,8 @@ class Streams:
     # begin no plan after this
     seconds: float
     asked: Asked = Asked()
+    # each robot's, from the end of a plan to the next, s
+    pause_s: float = 0.0
 
 
 @dataclass
@@ -128,7 +130,13 @@ def _stream(streams: Streams, frames: Still, counted: Counted) -> None:
                 counted.rejected += 1
                 if error.retry_after_s is not None:
                     counted.retry.append(error.retry_after_s)
-                    time.sleep(min(error.retry_after_s, max(0.0, until_s - time.monotonic())))
+                    _sleep(error.retry_after_s, until_s)
+            else:
+                _sleep(streams.pause_s, until_s)
+
+
+def _sleep(seconds: float, until_s: float) -> None:
+    time.sleep(min(seconds, max(0.0, until_s - time.monotonic())))
 
 
 def _time_plan(planner: RemotePlanner, task: str, frames: Still, counted: Counted) -> None:

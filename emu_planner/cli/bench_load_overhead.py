@@ -31,6 +31,7 @@ def measure(pairs: int, children: Children, console: Console) -> dict[str, Any]:
     kinds = [(_STEPS[0], _FRAMES[0], True), (_STEPS[1], _FRAMES[0], True), (_STEPS[0], _FRAMES[1], True)]
     kinds += [(steps, _FRAMES[0], False) for steps in _STEPS]
     added: dict[tuple[int, int, bool], list[float]] = {kind: [] for kind in kinds}
+    alone: dict[tuple[int, int, bool], list[float]] = {kind: [] for kind in kinds}
     cpu: dict[tuple[int, int, bool], float] = dict.fromkeys(kinds, 0.0)
     with RemotePlanner(server.target) as remote:
         for kind in kinds:
@@ -38,16 +39,25 @@ def measure(pairs: int, children: Children, console: Console) -> dict[str, Any]:
         for _ in range(pairs):
             for kind in kinds:
                 own_ms = _time_plan(direct, *kind)
+                alone[kind].append(own_ms)
                 before = server.look().cpu_s
                 added[kind].append(_time_plan(remote, *kind) - own_ms)
                 cpu[kind] += server.look().cpu_s - before
     wall = {kind: statistics.median(values) for kind, values in added.items()}
+    own = {kind: statistics.median(values) for kind, values in alone.items()}
     mean_cpu = {kind: 1e3 * spent_s / pairs for kind, spent_s in cpu.items()}
     return {
         "pairs": pairs,
         "picture": [_WIDTH, _HEIGHT],
         "events_a_step": _events(direct),
         "wall_ms": _split(wall),
+        "plans": [
+            {"steps": steps, "frames": frames, "keyframes": keyframes}
+            | {"direct_ms": own[kind], "through_ms": own[kind] + wall[kind]}
+            | {"ratio": (own[kind] + wall[kind]) / own[kind]}
+            for kind in kinds
+            for steps, frames, keyframes in (kind,)
+        ],
         "server_cpu_ms": _split(mean_cpu),
     }
 
@@ -64,8 +74,23 @@ def lines(found: dict[str, Any]) -> list[str]:
         f"a {width}x{height} frame as JPEG {wall['frame']:.1f} ({cpu['frame']:.1f}); "
         f"a step of {found['events_a_step']} events {wall['step']:.1f} ({cpu['step']:.1f}), "
         f"without its keyframe {wall['words']:.1f} ({cpu['words']:.1f}); "
-        f"medians (CPU: means) of {found['pairs']}"
+        f"medians (CPU: means) of {found['pairs']}",
+        *(
+            f"a planner that takes no time, {plan['steps']} steps{'' if plan['keyframes'] else ' of words'}, "
+            f"{plan['frames']} frames: {plan['direct_ms']:.1f} ms called directly, {plan['through_ms']:.1f} "
+            f"through wire and service: {plan['ratio']:.1f} times"
+            for plan in found["plans"]
+        ),
     ]
+
+
+def share(found: dict[str, Any], step_ms: float) -> str:
+    """For a terminal: what a step's way is of a step of the planner that was loaded, as one robot saw it."""
+    added = found["wall_ms"]["step"]
+    return (
+        f"of a step of the planner served above ({step_ms:.0f} ms, one robot) that is {added / step_ms:.1%}: "
+        f"{step_ms / (step_ms - added):.2f} times a direct call"
+    )
 
 
 def _split(plans: dict[tuple[int, int, bool], float]) -> dict[str, float]:

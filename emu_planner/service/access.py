@@ -94,7 +94,21 @@ class Access:
 
     def admit(self, metadata: Metadata) -> Client:
         """Like identify, and counts the call. PlanError RESOURCE_EXHAUSTED: too many in a minute."""
-        client = self.identify(metadata)
+        return self._count(self.identify(metadata))
+
+    def admit_again(self, name: str) -> Client:
+        """Count a further plan in a session of that client.
+
+        Raises:
+            PlanError: UNAUTHENTICATED when the token was withdrawn; RESOURCE_EXHAUSTED as admit.
+        """
+        self._refresh()
+        client = next((client for client in self._clients if client.name == name), None)
+        if client is None:
+            raise PlanError(ErrorCode.UNAUTHENTICATED, f"the token of {name} has been withdrawn")
+        return self._count(client)
+
+    def _count(self, client: Client) -> Client:
         if not client.calls_per_minute:
             return client
         now_s, calls = self._clock_s(), self._calls.setdefault(client.name, deque())

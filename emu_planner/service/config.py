@@ -39,6 +39,13 @@ class ServiceConfig:
     max_history: int = 200
     # largest message either way, bytes
     max_message_bytes: int = MAX_MESSAGE_BYTES
+    # most that a plan is ahead of its client, bytes, pictures uncompressed; one more ends the plan: a client
+    # that reads too slowly shall not fill the service's memory
+    unread_bytes: int = 4 * MAX_MESSAGE_BYTES
+    # a client that takes no response for so long has no link any more
+    write_timeout_s: float = 120.0
+    # from a connection to its first bytes of TLS and HTTP/2
+    handshake_timeout_s: float = 10.0
     # from the start of a call to its first message
     open_timeout_s: float = 10.0
     # from a granted credit to the first observation of a plan
@@ -62,7 +69,14 @@ class ServiceConfig:
     drain_timeout_s: float = 10.0
 
     def __post_init__(self) -> None:
-        for name in ("max_sessions", "max_running_plans", "max_pixels", "max_message_bytes", "resume_bytes"):
+        for name in (
+            "max_sessions",
+            "max_running_plans",
+            "max_pixels",
+            "max_message_bytes",
+            "resume_bytes",
+            "unread_bytes",
+        ):
             if getattr(self, name) < 1:
                 raise ValueError(f"{name} is {getattr(self, name)}; expected 1 or more")
         if not 0 <= self.resume_window_s < math.inf:

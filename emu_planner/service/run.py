@@ -17,12 +17,16 @@ from emu_planner.plan import (
     Observation,
     PlanError,
     Planner,
+    StepComplete,
     StepOutcome,
     Stop,
     Task,
 )
 from emu_planner.wire import codec
 from emu_planner.wire import planner_pb2 as pb
+
+# an event without a picture, and its place in a queue
+_EVENT_BYTES = 500
 
 
 class ReceivedFrames:
@@ -105,6 +109,7 @@ class PlanRun:
         history: see task.
         stop: see task.
         on_end: called in the loop's thread when the planner's thread is done.
+        unread_bytes: most that waits in `items`; more ends the plan with RESOURCE_EXHAUSTED.
     """
 
     def __init__(
@@ -115,7 +120,11 @@ class PlanRun:
         history: Sequence[StepOutcome],
         stop: Stop,
         on_end: Callable[[], None],
+        *,
+        unread_bytes: int,
     ) -> None:
+        self._most_unread, self._unread = unread_bytes, 0  # bytes
+        self._counting = threading.Lock()
         self.items: asyncio.Queue[Event | BaseException | None] = asyncio.Queue()
         self._planner, self._task, self._frames = planner, task, frames
         self._history, self._stop, self._on_end = history, stop, on_end
@@ -125,19 +134,44 @@ class PlanRun:
         """Begin, in a thread of the plans'."""
         _THREADS.run(self._work)
 
+    async def next(self) -> Event | BaseException | None:
+        """What the planner said next."""
+        item = await self.items.get()
+        with self._counting:
+            self._unread -= _bytes_of(item)
+        return item
+
     def _work(self) -> None:
         end: BaseException | None = None
         try:
             events = self._planner.plan(self._task, self._frames, self._history, stop=self._stop)
             for event in events:
+                if not self._fits(event):
+                    words = f"its client reads too slowly: over {self._most_unread} bytes wait for it"
+                    end = PlanError(ErrorCode.RESOURCE_EXHAUSTED, words)
+                    break
                 self._tell(self.items.put_nowait, event)
+            # a planner that is left in its plan gives back what it has
+            getattr(events, "close", lambda: None)()
         except BaseException as error:
             end = error
         self._history = ()  # its pictures go now
         self._tell(self.items.put_nowait, end)
         self._tell(self._on_end)
 
+    def _fits(self, event: Event) -> bool:
+        """Whether the client is not too far behind for it; it is counted then."""
+        with self._counting:
+            self._unread += _bytes_of(event)
+            return self._unread <= self._most_unread
+
     def _tell(self, function: Callable[..., None], *args: object) -> None:
         # RuntimeError: the loop is closed, the service has shut down without waiting for this planner
         with contextlib.suppress(RuntimeError):
             self._loop.call_soon_threadsafe(function, *args)
+
+
+def _bytes_of(item: Event | BaseException | None) -> int:
+    """Of memory, roughly; a picture is nearly all of it."""
+    picture = item.step.keyframe if isinstance(item, StepComplete) else None
+    return _EVENT_BYTES + (picture.rgb.nbytes if picture is not None else 0)

@@ -248,6 +248,10 @@ def _server_options(config: ServiceConfig) -> list[tuple[str, int]]:
         # a peer that vanished without a word frees its session
         ("grpc.keepalive_time_ms", 20_000),
         ("grpc.keepalive_timeout_ms", 10_000),
+        # who connects and says nothing takes a file descriptor away from others
+        ("grpc.server_handshake_timeout_ms", round(config.handshake_timeout_s * 1000)),
+        # of one connection: room for a proxy with all robots behind it, and for those that are refused
+        ("grpc.max_concurrent_streams", 4 * config.max_sessions + 64),
         # two services on one port would share its callers by chance
         ("grpc.so_reuseport", 0),
     ]

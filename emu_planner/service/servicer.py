@@ -46,7 +46,7 @@ class PlannerServicer(planner_pb2_grpc.PlannerServiceServicer):
         self, requests: AsyncIterator[pb.PlanRequest], context: grpc.aio.ServicerContext
     ) -> None:
         """One planning session."""
-        writer = _Writer(context)
+        writer = _Writer(context, self._state.config.write_timeout_s)
         async with self._failing_with_status(context):
             opening = await self._first(requests)
             if self._state.draining:
@@ -63,7 +63,7 @@ class PlannerServicer(planner_pb2_grpc.PlannerServiceServicer):
         self, request: pb.GeneratePlanRequest, context: grpc.aio.ServicerContext
     ) -> None:
         """One plan from given observations: the newest of them."""
-        writer = _Writer(context)
+        writer = _Writer(context, self._state.config.write_timeout_s)
 
         async def send(response: pb.PlanResponse) -> None:
             await writer.send(pb.GeneratePlanResponse(event=response))
@@ -217,17 +217,20 @@ class _Writer:
     would refuse the next one.
     """
 
-    def __init__(self, context: grpc.aio.ServicerContext) -> None:
-        self._context = context
+    def __init__(self, context: grpc.aio.ServicerContext, timeout_s: float) -> None:
+        self._context, self._timeout_s = context, timeout_s
         self._lock = asyncio.Lock()
         self._writes: set[asyncio.Task[None]] = set()
 
     async def send(self, response: Message) -> None:
-        """Write one response."""
+        """Write one response. TimeoutError: its reader takes nothing."""
         write = asyncio.create_task(self._write(response))
         self._writes.add(write)
         write.add_done_callback(self._done)
-        await asyncio.shield(write)
+        done, _ = await asyncio.wait({write}, timeout=self._timeout_s)
+        if not done:
+            raise TimeoutError(f"nothing was taken for {self._timeout_s:g} s")
+        write.result()
 
     async def _write(self, response: Message) -> None:
         async with self._lock:

@@ -37,6 +37,8 @@ logger = logging.getLogger(__name__)
 
 Send = Callable[[pb.PlanResponse], Awaitable[None]]
 
+# characters of an outcome's words that are kept
+MAX_DETAIL = 2000
 SESSION_ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
 
 
@@ -80,6 +82,7 @@ class Session:
         trace: SessionTrace | None = None,
     ) -> None:
         self._state, self._config, self._send, self._trace = state, state.config, send, trace
+        self._client = client
         self.log = self._log = _SessionLog(
             logger, {"session": f"{client}/{session_id}" if client else session_id}
         )
@@ -95,6 +98,7 @@ class Session:
         self._order = Order(1, task, tuple(history))
         self._pending: Order | None = self._order
         self._closed = False  # the client sends nothing more
+        self._ignored = False  # whether a message was there that this service does not know
         self._wake = asyncio.Event()
         self._resting = asyncio.Event()  # no plan is in work, and none is asked for
 
@@ -151,6 +155,8 @@ class Session:
     def wake(self) -> None:
         """Look again: the service drains."""
         self._wake.set()
+        if self._order.ticket is not None:
+            self._order.ticket.changed.set()
 
     def halt(self) -> None:
         """Ask the present plan to stop."""
@@ -190,6 +196,7 @@ class Session:
                 order.history,
                 order.stop,
                 on_end=lambda: slots.leave(ticket),
+                unread_bytes=self._config.unread_bytes,
             )
             order.run.start()
             await self._forward(order, order.run)
@@ -209,6 +216,8 @@ class Session:
             await _wait(self._state.ready, self._config.loading_notice_s)
         order.ticket = ticket = self._state.slots.enter()
         while not ticket.granted:
+            if self._state.draining:
+                raise draining_error()
             ticket.changed.clear()
             detail = f"{ticket.position} plans are before this one in the queue"
             progress = pb.ServerProgress(
@@ -245,7 +254,7 @@ class Session:
         while True:
             left_s = None if limit_s is None else max(0.0, since_s + limit_s - loop.time())
             try:
-                item = await asyncio.wait_for(run.items.get(), left_s)
+                item = await asyncio.wait_for(run.next(), left_s)
             except asyncio.TimeoutError:
                 raise PlanError(
                     ErrorCode.TIMEOUT, f"the {what} subgoal took over {limit_s:g} s", retryable=True
@@ -314,7 +323,9 @@ class Session:
                     "send Replan with the history as reviewed"
                 )
             case _:
-                self.log.info("ignored a message of a newer wire version")
+                if not self._ignored:  # once: who sends many shall not fill the log
+                    self.log.info("ignored a message of a newer wire version")
+                self._ignored = True
 
     async def _grant(self) -> None:
         if self._credits == 0:
@@ -333,6 +344,8 @@ class Session:
             raise _invalid(f"Replan is based on epoch {replan.base_epoch}, but the session is at {old.epoch}")
         if self._state.draining:
             raise draining_error()
+        if self._state.access is not None:
+            self._state.access.admit_again(self._client)
         history = tuple(self._history[index] for index in sorted(self._history))
         if replan.history:
             history = await checked_history(replan.history, self._config)
@@ -345,6 +358,8 @@ class Session:
         self._wake.set()
 
     def _halt(self, order: Order) -> None:
+        if order.stopped.is_set():
+            return
         order.stop.request()
         order.stopped.set()
         if order.run is not None:
@@ -365,7 +380,7 @@ class Session:
         if step is None:
             raise _invalid(f"there is no subgoal {message.index} of epoch {message.epoch} in this session")
         outcome = codec.outcome_from_proto(message.outcome)
-        self._history[step.index] = StepOutcome(step, outcome, message.detail)
+        self._history[step.index] = StepOutcome(step, outcome, message.detail[:MAX_DETAIL])
 
 
 def checked_id(session_id: str) -> str:

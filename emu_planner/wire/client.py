@@ -28,7 +28,7 @@ from emu_planner.wire import codec, planner_pb2_grpc
 from emu_planner.wire import planner_pb2 as pb
 from emu_planner.wire.client_config import ClientConfig
 from emu_planner.wire.conversation import Conversation
-from emu_planner.wire.link import error_of, metadata_of
+from emu_planner.wire.link import error_of, is_broken, metadata_of
 from emu_planner.wire.status import RESUME, WIRE_MINOR
 
 __all__ = ["ClientConfig", "RemotePlanner", "ServerInfo"]
@@ -197,7 +197,7 @@ class RemotePlanner:
                     metadata=metadata_of(self.config),
                 )
             except grpc.RpcError as error:
-                if error.code() is grpc.StatusCode.UNAVAILABLE and left_s > RETRY_S:
+                if is_broken(error) and left_s > RETRY_S:
                     # sent on the connection to a service that has just died: there may be a new one
                     time.sleep(RETRY_S)
                     continue

@@ -5,7 +5,7 @@ Whatever a peer can send that makes no noun is a PlanError INVALID_REQUEST whose
 
 import hashlib
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 
 from google.protobuf import duration_pb2, timestamp_pb2
@@ -68,6 +68,11 @@ FAULT_NUMBERS = {code: number for number, code in FAULTS.items()}
 # the request is too long for the model: another request may fit
 FAULTS[pb.FAULT_CODE_CONTEXT_OVERFLOW] = ErrorCode.INVALID_REQUEST
 
+# of the largest size allowed, that one message may hold
+PICTURES_AT_ONCE = 4
+# of a session, and pictures of an observation
+MAX_CAMERAS = 64
+
 SERVER_STATES = {
     pb.SERVER_STATE_LOADING: "loading",
     pb.SERVER_STATE_QUEUED: "queued",
@@ -96,14 +101,17 @@ def observation_from_proto(
 
     Args:
         message: what arrived.
-        max_pixels: most pixels of one frame.
+        max_pixels: most pixels of one frame; of all frames together, PICTURES_AT_ONCE times as many.
         cameras: names that the session declared; () accepts any name.
     """
     if not message.frames:
         raise _invalid("the observation holds no frame")
+    if len(message.frames) > MAX_CAMERAS:
+        raise _invalid(f"the observation holds {len(message.frames)} frames; at most {MAX_CAMERAS}")
     for frame in message.frames:
         if cameras and frame.camera not in cameras:
             raise _invalid(f"camera {frame.camera!r} was not declared; have {list(cameras)}")
+    _check_together(message.frames, max_pixels)
     stamp = message.capture_time
     frames = tuple(_frame_from_proto(frame, stamp, max_pixels) for frame in message.frames)
     with _values_that_fit("observation"):
@@ -134,6 +142,8 @@ def task_to_open(
 
 def task_from_open(message: pb.OpenSession) -> tuple[Task, tuple[Camera, ...]]:
     """The task and the cameras that a session declares."""
+    if len(message.cameras) > MAX_CAMERAS:
+        raise _invalid(f"the session declares {len(message.cameras)} cameras; at most {MAX_CAMERAS}")
     task = Task(message.instruction, generation_from_proto(message.generation))
     with _values_that_fit("camera"):
         cameras = tuple(
@@ -197,7 +207,8 @@ def history_to_proto(history: Sequence[StepOutcome]) -> list[pb.PastSubgoal]:
 
 
 def history_from_proto(messages: Sequence[pb.PastSubgoal], max_pixels: int) -> tuple[StepOutcome, ...]:
-    """Steps so far. PlanError INVALID_REQUEST: an outcome is unset, a keyframe is damaged."""
+    """Steps so far. PlanError INVALID_REQUEST: an outcome is unset, keyframes are damaged or too large."""
+    _check_together([message.keyframe.image for message in messages], max_pixels)
     return tuple(
         StepOutcome(
             Step(
@@ -366,6 +377,18 @@ def _frame_from_proto(message: pb.Frame, observation_time: timestamp_pb2.Timesta
     own_time = message.HasField("capture_time")
     stamp_s = seconds(message.capture_time if own_time else observation_time)
     return Frame(rgb, message.camera, stamp_s)
+
+
+def _check_together(pictures: Iterable[pb.Frame], max_pixels: int) -> None:
+    """A picture of one colour has few bytes: a message of many would take all memory when it is decoded.
+
+    What is declared is looked at; decode_image refuses a picture that is not as declared.
+    """
+    pixels, most = sum(picture.width * picture.height for picture in pictures), PICTURES_AT_ONCE * max_pixels
+    if pixels > most:
+        raise _invalid(
+            f"the pictures have {pixels} pixels together, more than {most}; send fewer or smaller ones"
+        )
 
 
 def _encoding(message: pb.Frame) -> Encoding:

@@ -26,7 +26,7 @@ from emu_planner.wire import codec
 from emu_planner.wire import planner_pb2 as pb
 from emu_planner.wire.client_config import ClientConfig
 from emu_planner.wire.link import Arrival, CallEnd, Link
-from emu_planner.wire.status import WIRE_MINOR
+from emu_planner.wire.status import SESSION_KEY, WIRE_MINOR
 
 # how long a finished plan's call may take to end by itself
 FAREWELL_S = 0.5
@@ -278,7 +278,9 @@ class Conversation:
         )
 
     def _new_link(self) -> Link:
-        metadata = self._trace.metadata() if self._trace is not None else ()
+        metadata: tuple[tuple[str, str], ...] = ((SESSION_KEY, self._opening.session_id),)
+        if self._trace is not None:
+            metadata += self._trace.metadata()
         return Link(self._stub, self._target, self._config, self._frames, self._arrivals, metadata)
 
 

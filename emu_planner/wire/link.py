@@ -121,9 +121,7 @@ class Link:
                 else:
                     self._arrive(response)
         except grpc.RpcError as error:
-            trailing = dict(error.trailing_metadata() or ())
-            broken = error.code() is grpc.StatusCode.UNAVAILABLE and CODE_KEY not in trailing
-            end = CallEnd(error_of(error, self._target), error.code(), broken)
+            end = CallEnd(error_of(error, self._target), error.code(), is_broken(error))
         self._over.set()
         self._arrive(end)
 
@@ -152,6 +150,12 @@ class Link:
                 sent_seq = observation.seq
         except PlanError as error:
             self._arrive(error)
+        except Exception as error:
+            # a defect of the source: without this its thread would end, and the plan wait for a picture
+            words = f"the source of frames failed: {type(error).__name__}: {error}"
+            failure = PlanError(ErrorCode.INTERNAL, words)
+            failure.__cause__ = error
+            self._arrive(failure)
 
     def _arrive(self, item: pb.PlanResponse | CallEnd | PlanError) -> None:
         self._arrivals.put(Arrival(self, time.monotonic(), item))
@@ -171,6 +175,12 @@ def metadata_of(config: ClientConfig) -> tuple[tuple[str, str], ...]:
         return config.credentials.metadata()
     except ValueError as error:  # the token file was there when the client was made
         raise PlanError(ErrorCode.UNAUTHENTICATED, str(error)) from error
+
+
+def is_broken(error: grpc.RpcError) -> bool:
+    """Whether the call failed on its way, and not by the service's word."""
+    failed = error.code() in (grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.INTERNAL)
+    return failed and CODE_KEY not in dict(error.trailing_metadata() or ())
 
 
 def error_of(error: grpc.RpcError, target: str) -> PlanError:

@@ -15,6 +15,8 @@ MAX_MESSAGE_BYTES = 16 * 1024 * 1024
 # in client_capabilities and in ServerInfo.capabilities: see planner.proto at Plan
 RESUME = "resume"
 
+# metadata of each call: the session's id, for whoever shares calls among services; Ray Serve's name for it
+SESSION_KEY = "session_id"
 CODE_KEY = "emu-error-code"
 ERROR_ID_KEY = "emu-error-id"
 RETRY_AFTER_KEY = "emu-retry-after-ms"
@@ -49,7 +51,8 @@ CODE_OF_STATUS = {
     grpc.StatusCode.UNAUTHENTICATED: ErrorCode.UNAUTHENTICATED,
     grpc.StatusCode.PERMISSION_DENIED: ErrorCode.UNAUTHENTICATED,
     grpc.StatusCode.DATA_LOSS: ErrorCode.INVALID_OUTPUT,
-    grpc.StatusCode.INTERNAL: ErrorCode.INTERNAL,
+    # a service of ours names its own failures: this is a stream that was reset, or a proxy whose service died
+    grpc.StatusCode.INTERNAL: ErrorCode.SERVER_UNAVAILABLE,
 }
 RETRYABLE_CODES = (
     ErrorCode.SERVER_UNAVAILABLE,

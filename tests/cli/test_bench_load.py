@@ -2,13 +2,14 @@
 
 import json
 
+import numpy as np
 import pytest
 
 from emu_planner.cli.bench_load import percentiles
 from emu_planner.cli.bench_load_clients import Asked, RawSession, robot_view
-from emu_planner.cli.bench_load_overhead import _split
+from emu_planner.cli.bench_load_overhead import _split, share
 from emu_planner.cli.bench_load_server import Sample
-from emu_planner.cli.bench_load_soak import judge
+from emu_planner.cli.bench_load_soak import judge, rise
 from emu_planner.cli.paced_service import PacedPlanner, imagined
 from emu_planner.plan import ErrorCode, FinishReason, Generation, PlanError, Still, Stop, Task, collect
 from emu_planner.service.config import ServiceConfig
@@ -22,7 +23,20 @@ TASK = Task("stack the blocks", Generation(seed=1))
 @pytest.mark.slow
 def test_past_the_limit_robots_are_refused_and_everybody_else_plans(tmp_path):
     limits = ("--streams", "6", "--max-sessions", "2", "--max-plans", "2", "--processes", "2")
-    odd = ("--slow", "1", "--gone", "1", "--stopped", "0", "--pairs", "1", "--soak", "0.01")
+    odd = (
+        "--slow",
+        "1",
+        "--gone",
+        "1",
+        "--stopped",
+        "0",
+        "--pairs",
+        "1",
+        "--soak",
+        "0.01",
+        "--soak-pause",
+        "0.1",
+    )
     done = run_cli(
         "bench", "load", "--seconds", "1", "--token-ms", "3", *limits, *odd, "--out", str(tmp_path)
     )
@@ -39,12 +53,21 @@ def test_past_the_limit_robots_are_refused_and_everybody_else_plans(tmp_path):
     assert all(case["errors"] == {} for case in found["cases"])
     assert crowd["server"]["memory_mb"] > 10
     assert found["gone"]["killed"]["freed_s"] is not None
+    assert all(plan["ratio"] > 1 for plan in found["overhead"]["plans"])
     assert set(found["overhead"]["wall_ms"]) == {"plan", "frame", "step", "words"}
-    assert found["soak"]["killed"] == 1
+    assert (found["soak"]["killed"], found["soak"]["robots"], found["soak"]["pause_s"]) == (1, 4, 0.1)
+    # one look before it, one after its round
+    assert len(found["soak"]["idle"]) == 2
     assert found["soak"]["flat"] is None
     assert found["left_open"] == 0
     text = " ".join(done.stdout.split())
-    for words in ("refused", "peers killed in a plan", "add to a direct call", "soak of 0.01 minutes"):
+    for words in (
+        "refused",
+        "peers killed in a plan",
+        "add to a direct call",
+        "soak of 0.01 minutes",
+        "idle after 0 minutes",
+    ):
         assert words in text
 
 
@@ -81,6 +104,12 @@ def test_a_paced_plan_stops():
     assert [event.reason for event in events] == [FinishReason.INTERRUPTED]
 
 
+def test_the_way_is_compared_with_a_step_as_one_robot_sees_it():
+    assert share({"wall_ms": {"step": 5.0}}, 50.0).endswith(
+        "(50 ms, one robot) that is 10.0%: 1.11 times a direct call"
+    )
+
+
 def test_percentiles_are_values_that_came():
     assert percentiles([]) is None
     assert percentiles([3.0, 1.0, 2.0]) == {"p50": 2.0, "p99": 3.0, "max": 3.0, "count": 3}
@@ -99,7 +128,7 @@ def test_the_overhead_is_split_as_it_was_put_together():
     ("growth", "flat"),
     [
         ({}, True),
-        # 1 MB a round on 100: 15 MB after the warm-up
+        # 1 MB a round on 100: 30 MB after the warm-up
         ({"memory_mb": 1.0}, False),
         ({"threads": 1}, False),
         ({"files": 1}, False),
@@ -109,11 +138,25 @@ def test_a_soak_that_leaks_is_not_flat(growth, flat):
     start = {"memory_mb": 100.0, "threads": 20, "files": 15}
     idle = [
         Sample(30.0 * n, 0.0, **{name: value + growth.get(name, 0) * n for name, value in start.items()})
-        for n in range(20)
+        for n in range(40)
     ]
     found = judge(idle)
     assert found["flat"] is flat
-    assert found["memory_mb_an_hour"] == pytest.approx(120 * growth.get("memory_mb", 0.0), abs=1e-6)
+    for name in start:
+        # 120 rounds an hour, and nothing besides a line
+        assert found["an_hour"][name] == pytest.approx([120 * growth.get(name, 0.0), 0.0], abs=1e-6)
+
+
+def test_a_slope_has_an_interval_that_holds_the_true_one():
+    rng, hours = np.random.default_rng(0), [n / 100 for n in range(100)]
+    found = [
+        rise(hours, [3.0 * hour + noise for hour, noise in zip(hours, rng.normal(size=100), strict=True)])
+        for _ in range(200)
+    ]
+    held = sum(abs(slope - 3.0) <= half for slope, half in found)
+    # 95% of them, give or take three deviations
+    assert 180 <= held <= 199
+    assert rise(hours[:19], [0.0] * 19) is None
 
 
 def test_what_fills_up_in_the_warm_up_is_not_held_against_a_service():

@@ -2,16 +2,19 @@
 
 import argparse
 import configparser
+import importlib
 import json
 import re
 import shlex
+import sys
 from pathlib import Path
 
+import pytest
 import yaml
 
-from emu_planner.cli import serve
+from emu_planner.cli import ray_serve, serve
 from emu_planner.plan import Generation, Still, Task, collect
-from emu_planner.service.config import ServiceConfig
+from emu_planner.service.config import DEFAULT_ADDRESS, ServiceConfig
 from emu_planner.service.metrics import Metrics
 from emu_planner.service.slots import RunSlots
 from emu_planner.service.state import ServiceState
@@ -52,3 +55,19 @@ def test_every_metric_of_the_dashboard_is_shown_by_the_service():
     assert {name for name in shown if not name.endswith(("_created", "_sum", "_count"))} - asked == {
         "emu_planner_steps_total"
     }
+
+
+def test_what_ray_serve_is_told_to_import_is_there_and_its_arguments_are_known(monkeypatch):
+    told = yaml.safe_load((DEPLOY / "ray_serve.yaml").read_text())
+    for name in told["grpc_options"]["grpc_servicer_functions"]:
+        module, _, function = name.rpartition(".")
+        assert callable(getattr(importlib.import_module(module), function))
+    (application,) = told["applications"]
+    module, _, function = application["import_path"].partition(":")
+    monkeypatch.setitem(sys.modules, "ray.serve", None)
+    # it comes as far as Ray: every argument is known
+    with pytest.raises(ValueError, match="pip install"):
+        getattr(importlib.import_module(module), function)(application["args"])
+    assert [one["name"] for one in application["deployments"]] == [ray_serve.DEPLOYMENT]
+    assert told["grpc_options"]["grpc_servicer_functions"] == [ray_serve.SERVICER]
+    assert f":{told['grpc_options']['port']}" in DEFAULT_ADDRESS

@@ -184,6 +184,18 @@ def test_no_frame_is_stale_and_frees_the_session():
         wait_until(lambda: remote.server_info().active_sessions == 0)
 
 
+def test_a_source_that_fails_is_told_at_once_and_not_taken_for_a_missing_picture():
+    class Broken:
+        def newest(self, timeout_s=0.0):
+            raise OSError("the camera's driver is gone")
+
+    with running_service(FakePlanner) as target, RemotePlanner(target, LOSSLESS) as remote:
+        error = error_of(remote, frames=Broken())
+    assert error.code is ErrorCode.INTERNAL
+    assert "OSError: the camera's driver is gone" in error.message
+    assert isinstance(error.__cause__, OSError)
+
+
 def test_undeclared_camera_and_too_large_a_message():
     declared = ClientConfig(cameras=(Camera("front", 32, 24),))
     with running_service(FakePlanner) as target:
