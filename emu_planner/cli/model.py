@@ -102,7 +102,7 @@ def load_planner(args: argparse.Namespace, plans: int = 1) -> "tuple[EmuPlanner,
     """
     from emu_planner.engine.planner import EmuPlanner
 
-    sharing = join_others(args.device, args.share)
+    sharing = join_others(args.device, args.share, graphs=bool(args.graphs), plans=plans)
     if sharing is None:
         devices = find_devices(args.device, args.checkpoint)
     else:
@@ -131,20 +131,30 @@ def is_follower() -> bool:
     return int(os.environ.get("WORLD_SIZE", "1")) > 1 and int(os.environ.get("RANK", "0")) > 0
 
 
-def join_others(device: str, share: str | None) -> "Sharing | None":
+def join_others(device: str, share: str | None, *, graphs: bool, plans: int = 1) -> "Sharing | None":
     """How the processes that torchrun has started share a model; None: this one is alone.
 
     Raises:
-        CheckpointError: a process has no device.
+        CheckpointError: a process has no device, or what is asked for does not go with sharing.
     """
     from emu_planner.engine.ranks import are_launched
-
-    if not are_launched():
-        return None
-    from emu_planner.engine.ranks import join
-    from emu_planner.engine.together import Sharing, end
     from emu_planner.model.checkpoint import CheckpointError
 
+    if not are_launched():
+        if share is not None:
+            raise CheckpointError(
+                f"--share {share}: this process is alone; start several with torchrun "
+                "(docs/gpu_server.md), or leave it out"
+            )
+        return None
+    from emu_planner.engine.ranks import join
+    from emu_planner.engine.together import Sharing, check_plans, end
+
+    check_plans(plans)
+    if graphs and share == "guidance":
+        raise CheckpointError(
+            "--graphs: passes of --share guidance are not recorded; leave one of the two out"
+        )
     if device not in ("auto", "cpu", "cuda"):
         raise CheckpointError(
             f"--device {device}: each of torchrun's processes takes a GPU of its own; use auto, cpu or cuda"

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
-from emu_planner.cli.model import add_model_arguments, choose_devices, load_planner, loading_bar
+from emu_planner.cli.model import add_model_arguments, choose_devices, join_others, load_planner, loading_bar
 from emu_planner.engine import planner
 from emu_planner.engine.decoders import PlainDecoder
 from emu_planner.engine.graphs import DeviceDecoder
@@ -41,6 +41,25 @@ def unasked():
 )
 def test_devices(asked, free, devices):
     assert choose_devices(asked, free, unasked) == devices
+
+
+@pytest.mark.parametrize(
+    ("launched", "words", "more"),
+    [
+        ({}, "--share tensor: this process is alone; start several with torchrun", {"share": "tensor"}),
+        ({"WORLD_SIZE": "2"}, "2 plans at once.*--max-plans 1", {"plans": 2}),
+        ({"WORLD_SIZE": "2"}, "--graphs: passes of --share guidance", {"share": "guidance", "graphs": True}),
+        ({"WORLD_SIZE": "2"}, "each of torchrun's processes takes a GPU of its own", {"device": "cuda:1"}),
+        ({"WORLD_SIZE": "2"}, "WORLD_SIZE is 2, but RANK, LOCAL_RANK, .*start several", {}),
+    ],
+)
+def test_what_does_not_go_with_several_processes_is_told_before_they_meet(monkeypatch, launched, words, more):
+    for name in ("WORLD_SIZE", "RANK", "LOCAL_RANK", "MASTER_ADDR", "MASTER_PORT"):
+        monkeypatch.delenv(name, raising=False)
+    for name, value in launched.items():
+        monkeypatch.setenv(name, value)
+    with pytest.raises(CheckpointError, match=words):
+        join_others(**{"device": "cpu", "share": None, "graphs": False} | more)
 
 
 def test_auto_takes_all_gpus_for_a_model_that_does_not_fit_one():
