@@ -15,6 +15,7 @@ from rich.progress import Progress as Bars
 
 from emu_planner.cli.arguments import positive
 from emu_planner.engine.request import DECODERS, SHARES
+from emu_planner.plan import PlanError
 
 if TYPE_CHECKING:
     from emu_planner.engine.generator import Generator
@@ -169,11 +170,15 @@ def join_others(device: str, share: str | None, *, graphs: bool, plans: int = 1)
 
 
 def follow_first(follower: "EmuPlanner | Generator", sharing: "Sharing") -> NoReturn:
-    """In another process than the first: make its passes until it ends. SystemExit: it has."""
+    """In another process than the first: make its passes until it ends. SystemExit: it has; 3: it died."""
     # the first one ends what it began, and tells
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, signal.SIG_IGN)
-    follower.follow(sharing)
+    try:
+        follower.follow(sharing)
+    except PlanError as error:
+        print(f"emu-planner: {error.message}", file=sys.stderr)
+        sys.exit(3)
     sys.exit(0)
 
 

@@ -123,9 +123,10 @@ class FusedFp8Transformer:
 
 
 def can_fuse_fp8(model: Transformer) -> bool:
-    """Whether the model's products are all of float8; without their scales they have no room in float16."""
+    """Whether the model's products are all of float8, and stand in its dtype without their scales."""
+    fits = model.lm_head.weight.dtype in (torch.bfloat16, torch.float32)
     parts = [part for name, part in model.model.layers.named_modules() if name.endswith("_proj")]
-    return model.lm_head.weight.dtype != torch.float16 and all(type(part) is Fp8Linear for part in parts)
+    return fits and all(type(part) is Fp8Linear for part in parts)
 
 
 def best_pieces(model: Transformer) -> Pieces:

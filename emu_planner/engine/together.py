@@ -8,6 +8,7 @@ whether to stop, before each pass. All choose the same tokens, which only the fi
     follow(decoder, ranks)                # in the others, until then
 """
 
+import itertools
 import logging
 import threading
 from collections.abc import Callable, Collection, Sequence
@@ -179,12 +180,21 @@ def end(ranks: Ranks) -> None:
 
 
 def follow(decoder: Decoder, ranks: Ranks) -> int:
-    """Generate whatever the first process does, until it ends; how many answers that were."""
-    count = 0
-    while (ask := _share(None, ranks)) is not None:
+    """Generate whatever the first process does, until it ends; how many answers that were.
+
+    Raises:
+        PlanError: SERVER_UNAVAILABLE: the first process has died.
+    """
+    for count in itertools.count():
+        try:
+            ask = _share(None, ranks)
+        except RuntimeError as error:
+            words = f"the first of the {ranks.size} processes that share the model has died ({error})"
+            raise PlanError(ErrorCode.SERVER_UNAVAILABLE, f"{words}; start them again") from error
+        if ask is None:
+            return count
         _follow_one(ask, decoder, ranks)
-        count += 1
-    return count
+    raise AssertionError("counting does not end")
 
 
 def _follow_one(ask: _Ask, decoder: Decoder, ranks: Ranks) -> None:

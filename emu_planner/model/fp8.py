@@ -2,7 +2,7 @@
 
 Applied to a model from outside, or while it is read; the model's mathematics does not know of it. Every
 row of a weight has a scale, and so has every row of what is multiplied by it, found as it comes: no
-value depends on who shares the pass, and nothing has to be calibrated. Embedding, norms and output head
+scale depends on who shares the pass, and nothing has to be calibrated. Embedding, norms and output head
 stay as they are. Only for inference: these layers have no parameters to train or save.
 
 Shapes: N rows of activations, I inputs, O outputs.
@@ -76,9 +76,9 @@ class Fp8Linear(nn.Module):
         """[..., I] -> [..., O]."""
         rows, scales = quantise(x.reshape(-1, x.shape[-1]))
         if len(rows) <= self.config.plain_rows:
-            # without its scales a sum has no room in float16
-            wide = torch.float32 if x.dtype == torch.float16 else x.dtype
-            made = multiply(rows, self.weight, wide, self.config)
+            # without its scales a sum has no room in float16, and there are no such products in float64
+            dtype = x.dtype if x.dtype == torch.bfloat16 else torch.float32
+            made = multiply(rows, self.weight, dtype, self.config)
             made = (made * scales * self.scale).to(x.dtype)
         else:
             made = multiply_scaled(rows, scales, self.weight, self.scale, x.dtype, self.config)

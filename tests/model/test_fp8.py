@@ -52,11 +52,12 @@ def test_a_product_is_that_of_the_rounded_values(dtype, more):
     assert 0 < (expected - plain).norm() < 0.06 * plain.norm()
 
 
-def test_products_have_room_in_float16():
+@pytest.mark.parametrize("dtype", [torch.float16, torch.float64])
+def test_products_have_room_in_other_dtypes(dtype):
     _, made = layer(inputs=1024)
     x = torch.randn(3, 1024)
-    found, expected = made(x.half()), made(x)
-    assert found.dtype == torch.float16
+    found, expected = made(x.to(dtype)), made(x)
+    assert found.dtype == dtype
     assert (found.float() - expected).norm() < 0.01 * expected.norm()
 
 
