@@ -179,7 +179,7 @@ def _load(config: GenerateConfig) -> "Generator":
 
     sharing = join_others(config.device, config.share, graphs=config.graphs)
     if sharing is None:
-        devices = find_devices(config.device, config.checkpoint)
+        devices = find_devices(config.device, config.checkpoint, fp8=config.fp8)
     else:
         devices = [str(sharing.ranks.device)]
     torch.set_num_threads(config.threads)

@@ -105,7 +105,7 @@ def load_planner(args: argparse.Namespace, plans: int = 1) -> "tuple[EmuPlanner,
 
     sharing = join_others(args.device, args.share, graphs=bool(args.graphs), plans=plans)
     if sharing is None:
-        devices = find_devices(args.device, args.checkpoint)
+        devices = find_devices(args.device, args.checkpoint, fp8=bool(args.fp8))
     else:
         devices = [str(sharing.ranks.device)]
     with loading_bar(Console(stderr=True)) as progress:
@@ -182,7 +182,7 @@ def follow_first(follower: "EmuPlanner | Generator", sharing: "Sharing") -> NoRe
     sys.exit(0)
 
 
-def find_devices(asked: str, checkpoint: str) -> list[str]:
+def find_devices(asked: str, checkpoint: str, *, fp8: bool) -> list[str]:
     """The devices of this machine that --device means for a checkpoint. Errors as of load_planner."""
     import torch
 
@@ -190,7 +190,7 @@ def find_devices(asked: str, checkpoint: str) -> list[str]:
 
     count = torch.cuda.device_count() if torch.cuda.is_available() else 0
     free = [torch.cuda.mem_get_info(index)[0] for index in range(count)]
-    return choose_devices(asked, free, lambda: stored_bytes(resolve(checkpoint)))
+    return choose_devices(asked, free, lambda: stored_bytes(resolve(checkpoint), fp8=fp8))
 
 
 def choose_devices(asked: str, free: Sequence[int], needed: Callable[[], int]) -> list[str]:

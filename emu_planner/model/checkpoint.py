@@ -236,9 +236,20 @@ def vision_folder(folder: Path | str) -> Path:
     )
 
 
-def stored_bytes(folder: Path | str) -> int:
-    """Bytes of the language model's tensors as stored. Errors: as of load_transformer, for files."""
-    return sum(stored.nbytes for stored in _language_tensors(Path(folder)).values())
+def stored_bytes(folder: Path | str, *, fp8: bool = False) -> int:
+    """Bytes of the language model's tensors as stored; or as rounded to 8 bits, of which scales are 0.1%.
+
+    Errors: as of load_transformer, for files.
+    """
+    found = _language_tensors(Path(folder))
+    if not fp8:
+        return sum(stored.nbytes for stored in found.values())
+    with blank():
+        model = Transformer(read_transformer_config(Path(folder)))
+    rounded = {f"{path}.weight" for path, *_ in float8.linears(model)}
+    return sum(
+        math.prod(stored.shape) if name in rounded else stored.nbytes for name, stored in found.items()
+    )
 
 
 def fingerprint(folder: Path | str) -> str:
