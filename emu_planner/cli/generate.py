@@ -25,6 +25,7 @@ from emu_planner.cli.pictures import read_picture
 from emu_planner.cli.prompts import Prompt
 from emu_planner.engine import parts
 from emu_planner.engine.request import SETTINGS, Request, RequestError
+from emu_planner.plan import PlanError
 from emu_planner.story import Draft, StoryError, write
 
 if TYPE_CHECKING:
@@ -176,9 +177,9 @@ def _load(config: GenerateConfig) -> "Generator":
 
     from emu_planner.engine.generator import Generator
 
-    sharing = join_others(config.device, config.share)
+    sharing = join_others(config.device, config.share, graphs=config.graphs)
     if sharing is None:
-        devices = find_devices(config.device, config.checkpoint)
+        devices = find_devices(config.device, config.checkpoint, fp8=config.fp8)
     else:
         devices = [str(sharing.ranks.device)]
     torch.set_num_threads(config.threads)
@@ -214,7 +215,7 @@ def _generate_all(generator: "Generator", config: GenerateConfig, work: Work) ->
             try:
                 request = Request(config.task_type, prompt.words, _look(prompt), settings)
                 draft = _generate(generator, request, config.seed + prompt.index, prompt.name, shown)
-            except (RequestError, StoryError, ContextFullError, torch.OutOfMemoryError) as error:
+            except (RequestError, StoryError, ContextFullError, PlanError, torch.OutOfMemoryError) as error:
                 shown.say(f"{prompt.name} cannot be made: {error}")
                 failed += 1
                 continue

@@ -15,6 +15,7 @@ from rich.progress import Progress as Bars
 
 from emu_planner.cli.arguments import positive
 from emu_planner.engine.request import DECODERS, SHARES
+from emu_planner.plan import PlanError
 
 if TYPE_CHECKING:
     from emu_planner.engine.generator import Generator
@@ -102,9 +103,9 @@ def load_planner(args: argparse.Namespace, plans: int = 1) -> "tuple[EmuPlanner,
     """
     from emu_planner.engine.planner import EmuPlanner
 
-    sharing = join_others(args.device, args.share)
+    sharing = join_others(args.device, args.share, graphs=bool(args.graphs), plans=plans)
     if sharing is None:
-        devices = find_devices(args.device, args.checkpoint)
+        devices = find_devices(args.device, args.checkpoint, fp8=bool(args.fp8))
     else:
         devices = [str(sharing.ranks.device)]
     with loading_bar(Console(stderr=True)) as progress:
@@ -131,20 +132,30 @@ def is_follower() -> bool:
     return int(os.environ.get("WORLD_SIZE", "1")) > 1 and int(os.environ.get("RANK", "0")) > 0
 
 
-def join_others(device: str, share: str | None) -> "Sharing | None":
+def join_others(device: str, share: str | None, *, graphs: bool, plans: int = 1) -> "Sharing | None":
     """How the processes that torchrun has started share a model; None: this one is alone.
 
     Raises:
-        CheckpointError: a process has no device.
+        CheckpointError: a process has no device, or what is asked for does not go with sharing.
     """
     from emu_planner.engine.ranks import are_launched
-
-    if not are_launched():
-        return None
-    from emu_planner.engine.ranks import join
-    from emu_planner.engine.together import Sharing, end
     from emu_planner.model.checkpoint import CheckpointError
 
+    if not are_launched():
+        if share is not None:
+            raise CheckpointError(
+                f"--share {share}: this process is alone; start several with torchrun "
+                "(docs/gpu_server.md), or leave it out"
+            )
+        return None
+    from emu_planner.engine.ranks import join
+    from emu_planner.engine.together import Sharing, check_plans, end
+
+    check_plans(plans)
+    if graphs and share == "guidance":
+        raise CheckpointError(
+            "--graphs: passes of --share guidance are not recorded; leave one of the two out"
+        )
     if device not in ("auto", "cpu", "cuda"):
         raise CheckpointError(
             f"--device {device}: each of torchrun's processes takes a GPU of its own; use auto, cpu or cuda"
@@ -159,15 +170,19 @@ def join_others(device: str, share: str | None) -> "Sharing | None":
 
 
 def follow_first(follower: "EmuPlanner | Generator", sharing: "Sharing") -> NoReturn:
-    """In another process than the first: make its passes until it ends. SystemExit: it has."""
+    """In another process than the first: make its passes until it ends. SystemExit: it has; 3: it died."""
     # the first one ends what it began, and tells
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, signal.SIG_IGN)
-    follower.follow(sharing)
+    try:
+        follower.follow(sharing)
+    except PlanError as error:
+        print(f"emu-planner: {error.message}", file=sys.stderr)
+        sys.exit(3)
     sys.exit(0)
 
 
-def find_devices(asked: str, checkpoint: str) -> list[str]:
+def find_devices(asked: str, checkpoint: str, *, fp8: bool) -> list[str]:
     """The devices of this machine that --device means for a checkpoint. Errors as of load_planner."""
     import torch
 
@@ -175,7 +190,7 @@ def find_devices(asked: str, checkpoint: str) -> list[str]:
 
     count = torch.cuda.device_count() if torch.cuda.is_available() else 0
     free = [torch.cuda.mem_get_info(index)[0] for index in range(count)]
-    return choose_devices(asked, free, lambda: stored_bytes(resolve(checkpoint)))
+    return choose_devices(asked, free, lambda: stored_bytes(resolve(checkpoint), fp8=fp8))
 
 
 def choose_devices(asked: str, free: Sequence[int], needed: Callable[[], int]) -> list[str]:

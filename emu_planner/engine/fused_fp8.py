@@ -90,9 +90,8 @@ class FusedFp8Transformer:
         dtype, kv = x.dtype, c.num_key_value_heads
         if not isinstance(cache, PackedCache):
             mask = mask_scores(mask, new, new, ids.device)
-        rope = tuple(
-            part.reshape(rows * new, -1) for part in rotary(positions, c.head_dim, c.rope_theta, dtype)
-        )
+        cos, sin = rotary(positions.expand(rows, -1), c.head_dim, c.rope_theta, dtype)
+        rope = cos.reshape(rows * new, -1), sin.reshape(rows * new, -1)
         stream = x.view(rows * new, -1)
         added: fp8_pieces.Added | None = None
         for index, layer in enumerate(self._layers):
@@ -124,9 +123,10 @@ class FusedFp8Transformer:
 
 
 def can_fuse_fp8(model: Transformer) -> bool:
-    """Whether the model's products are all of float8."""
+    """Whether the model's products are all of float8, and stand in its dtype without their scales."""
+    fits = model.lm_head.weight.dtype in (torch.bfloat16, torch.float32)
     parts = [part for name, part in model.model.layers.named_modules() if name.endswith("_proj")]
-    return all(type(part) is Fp8Linear for part in parts)
+    return fits and all(type(part) is Fp8Linear for part in parts)
 
 
 def best_pieces(model: Transformer) -> Pieces:

@@ -32,7 +32,7 @@ from emu_planner.engine.reader import Clock, StepReader
 from emu_planner.engine.sampler import Sampler
 from emu_planner.engine.scheduler import Scheduler, SchedulerConfig
 from emu_planner.engine.session import SharedRows
-from emu_planner.engine.together import Sharing, follow
+from emu_planner.engine.together import Sharing, check_plans, follow
 from emu_planner.model.checkpoint import CheckpointError, Devices, Progress, resolve
 from emu_planner.model.ibq import VisionTokenizer
 from emu_planner.model.prompt import Grid, unconditional_prompt, vla_prompt
@@ -90,10 +90,8 @@ class EmuPlanner:
         self.tokenizer = tokenizer
         self._model, self._vision, self._vocabulary = model, vision, tokenizer.vocabulary
         check_parts(model, vision, tokenizer)
-        if sharing is not None and plans > 1:
-            raise CheckpointError(
-                f"{plans} plans at once: processes that share a model make one at a time; use --max-plans 1"
-            )
+        if sharing is not None:
+            check_plans(plans)
         down = vision.config.downsampling
         if config.picture_width % down or config.picture_height % down:
             raise CheckpointError(

@@ -7,7 +7,8 @@ process may wait as long as it must. Knows no model.
 """
 
 import os
-from dataclasses import dataclass
+import threading
+from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import Any
 
@@ -17,6 +18,8 @@ from torch.distributed.device_mesh import DeviceMesh, init_device_mesh
 
 # how long a process may wait for what the first one wants next
 _FOREVER = timedelta(days=3650)
+# what torchrun tells each process
+_VARIABLES = ("RANK", "LOCAL_RANK", "WORLD_SIZE", "MASTER_ADDR", "MASTER_PORT")
 
 
 @dataclass(frozen=True)
@@ -31,6 +34,8 @@ class Ranks:
     mesh: DeviceMesh
     # for what hosts agree on
     control: Any
+    # set in a process that left the others amid a pass: nothing can be agreed on any more
+    lost: threading.Event = field(default_factory=threading.Event)
 
     @property
     def leads(self) -> bool:
@@ -59,8 +64,13 @@ def join(device_type: str | None = None) -> Ranks:
         device_type: cuda or cpu; None: cuda where torch finds it.
 
     Raises:
-        ValueError: there are fewer GPUs than processes here.
+        ValueError: there are fewer GPUs than processes here, or it was not torchrun.
     """
+    if absent := [name for name in _VARIABLES if name not in os.environ]:
+        raise ValueError(
+            f"WORLD_SIZE is {os.environ.get('WORLD_SIZE')}, but {', '.join(absent)} not set; start several "
+            "processes with torchrun, or one with WORLD_SIZE unset"
+        )
     kind = device_type or ("cuda" if torch.cuda.is_available() else "cpu")
     place = int(os.environ["LOCAL_RANK"])
     device = torch.device(kind, place) if kind == "cuda" else torch.device(kind)

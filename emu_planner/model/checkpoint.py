@@ -69,9 +69,9 @@ SHARD_BYTES = 4 * 2**30
 VISION = "vision_tokenizer"
 _HUB_ID = re.compile(r"[\w.-]+/[\w.-]+")
 _PICKLE = "model.ckpt"
-# follow from rope_theta; some files hold them
 # enough of a tensor file to tell it from another training's, at no cost for 68 GB
 _FINGERPRINT_BYTES = 64 * 2**10
+# follow from rope_theta; some files hold them
 _DERIVED = "rotary_emb.inv_freq"
 # what training needed beside the tokenizer itself: discriminator and perceptual loss
 _TRAINING_ONLY = ("loss.",)
@@ -134,8 +134,8 @@ def load_transformer(
 
     Raises:
         CheckpointError: a file or tensor is missing, unexpected or of the wrong shape, the
-            tokenizer's files do not fit, a device has no room, or the model's size does not allow fp8 or so
-            many processes. Nothing is left in memory then.
+            tokenizer's files do not fit, a device has no room, or the model's size or a device does not allow
+            fp8, or the size so many processes. Nothing is left in memory then.
     """
     folder, devices = Path(folder), _devices(device)
     config = read_transformer_config(folder)
@@ -152,6 +152,8 @@ def load_transformer(
             model, parts = _blank_part(config, mesh)
         rounded = {f"{path}.weight" for path, *_ in float8.linears(model)} if fp8 else set()
         if fp8:
+            for one in devices:
+                float8.check_device(one)
             float8.to_fp8(model)
     except ValueError as error:
         raise CheckpointError(f"{folder}: {error}") from error
@@ -234,9 +236,20 @@ def vision_folder(folder: Path | str) -> Path:
     )
 
 
-def stored_bytes(folder: Path | str) -> int:
-    """Bytes of the language model's tensors as stored. Errors: as of load_transformer, for files."""
-    return sum(stored.nbytes for stored in _language_tensors(Path(folder)).values())
+def stored_bytes(folder: Path | str, *, fp8: bool = False) -> int:
+    """Bytes of the language model's tensors as stored; or as rounded to 8 bits, of which scales are 0.1%.
+
+    Errors: as of load_transformer, for files.
+    """
+    found = _language_tensors(Path(folder))
+    if not fp8:
+        return sum(stored.nbytes for stored in found.values())
+    with blank():
+        model = Transformer(read_transformer_config(Path(folder)))
+    rounded = {f"{path}.weight" for path, *_ in float8.linears(model)}
+    return sum(
+        math.prod(stored.shape) if name in rounded else stored.nbytes for name, stored in found.items()
+    )
 
 
 def fingerprint(folder: Path | str) -> str:

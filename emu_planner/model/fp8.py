@@ -2,7 +2,7 @@
 
 Applied to a model from outside, or while it is read; the model's mathematics does not know of it. Every
 row of a weight has a scale, and so has every row of what is multiplied by it, found as it comes: no
-value depends on who shares the pass, and nothing has to be calibrated. Embedding, norms and output head
+scale depends on who shares the pass, and nothing has to be calibrated. Embedding, norms and output head
 stay as they are. Only for inference: these layers have no parameters to train or save.
 
 Shapes: N rows of activations, I inputs, O outputs.
@@ -24,6 +24,8 @@ FLOAT8 = torch.float8_e4m3fn
 GREATEST = torch.finfo(FLOAT8).max
 # a row of zeros has this greatest value instead of 0
 LEAST = 1e-12
+# of a GPU that has float8 products: Ada, Hopper and newer
+_CAPABILITY = (8, 9)
 
 _log = logging.getLogger(__name__)
 
@@ -74,7 +76,9 @@ class Fp8Linear(nn.Module):
         """[..., I] -> [..., O]."""
         rows, scales = quantise(x.reshape(-1, x.shape[-1]))
         if len(rows) <= self.config.plain_rows:
-            made = multiply(rows, self.weight, x.dtype, self.config)
+            # without its scales a sum has no room in float16, and there are no such products in float64
+            dtype = x.dtype if x.dtype == torch.bfloat16 else torch.float32
+            made = multiply(rows, self.weight, dtype, self.config)
             made = (made * scales * self.scale).to(x.dtype)
         else:
             made = multiply_scaled(rows, scales, self.weight, self.scale, x.dtype, self.config)
@@ -150,6 +154,15 @@ def check_size(model: Transformer) -> None:
                 f"{path} has shape {list(shape)}; float8 products need multiples of 16: "
                 "use this model without fp8"
             )
+
+
+def check_device(device: torch.device) -> None:
+    """Raises ValueError when a device cannot multiply in float8."""
+    if device.type == "cuda" and torch.cuda.get_device_capability(device) < _CAPABILITY:
+        raise ValueError(
+            f"{torch.cuda.get_device_name(device)} has no float8 products, which need compute capability "
+            f"{'.'.join(map(str, _CAPABILITY))}; use this model without fp8"
+        )
 
 
 def linears(model: Transformer) -> list[tuple[str, nn.Module, str, nn.Linear]]:

@@ -8,11 +8,19 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
-from emu_planner.cli.model import add_model_arguments, choose_devices, load_planner, loading_bar
+from emu_planner.cli.model import (
+    add_model_arguments,
+    choose_devices,
+    find_devices,
+    join_others,
+    load_planner,
+    loading_bar,
+)
 from emu_planner.engine import planner
 from emu_planner.engine.decoders import PlainDecoder
 from emu_planner.engine.graphs import DeviceDecoder
-from emu_planner.model.checkpoint import CheckpointError
+from emu_planner.model.checkpoint import CheckpointError, load_transformer, stored_bytes
+from emu_planner.model.spread import GPU_SHARE
 from tests.cli.runs import run_cli
 from tests.cli.test_serve_command import (  # noqa: F401 - fixtures
     INSTRUCTION,
@@ -43,9 +51,40 @@ def test_devices(asked, free, devices):
     assert choose_devices(asked, free, unasked) == devices
 
 
+@pytest.mark.parametrize(
+    ("launched", "words", "more"),
+    [
+        ({}, "--share tensor: this process is alone; start several with torchrun", {"share": "tensor"}),
+        ({"WORLD_SIZE": "2"}, "2 plans at once.*--max-plans 1", {"plans": 2}),
+        ({"WORLD_SIZE": "2"}, "--graphs: passes of --share guidance", {"share": "guidance", "graphs": True}),
+        ({"WORLD_SIZE": "2"}, "each of torchrun's processes takes a GPU of its own", {"device": "cuda:1"}),
+        ({"WORLD_SIZE": "2"}, "WORLD_SIZE is 2, but RANK, LOCAL_RANK, .*start several", {}),
+    ],
+)
+def test_what_does_not_go_with_several_processes_is_told_before_they_meet(monkeypatch, launched, words, more):
+    for name in ("WORLD_SIZE", "RANK", "LOCAL_RANK", "MASTER_ADDR", "MASTER_PORT"):
+        monkeypatch.delenv(name, raising=False)
+    for name, value in launched.items():
+        monkeypatch.setenv(name, value)
+    with pytest.raises(CheckpointError, match=words):
+        join_others(**{"device": "cpu", "share": None, "graphs": False} | more)
+
+
 def test_auto_takes_all_gpus_for_a_model_that_does_not_fit_one():
     assert choose_devices("auto", [100, 50], lambda: 79) == ["cuda"]
     assert choose_devices("auto", [100, 50], lambda: 81) == ["cuda:0", "cuda:1"]
+
+
+def test_auto_takes_one_gpu_for_a_model_that_fits_it_with_8_bits(checkpoint, monkeypatch):  # noqa: F811
+    free = int(0.7 * stored_bytes(checkpoint) / GPU_SHARE)
+    monkeypatch.setattr("torch.cuda.is_available", lambda: True)
+    monkeypatch.setattr("torch.cuda.device_count", lambda: 2)
+    monkeypatch.setattr("torch.cuda.mem_get_info", lambda _: (free, free))
+    assert find_devices("auto", checkpoint, fp8=False) == ["cuda:0", "cuda:1"]
+    assert find_devices("auto", checkpoint, fp8=True) == ["cuda"]
+    loaded = load_transformer(checkpoint, fp8=True)
+    size = sum(tensor.nbytes for name, tensor in loaded.state_dict().items() if not name.endswith(".scale"))
+    assert stored_bytes(checkpoint, fp8=True) == size
 
 
 def test_the_share_of_a_gpu_is_the_one_that_loading_keeps_to(monkeypatch):

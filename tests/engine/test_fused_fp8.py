@@ -9,6 +9,7 @@ from torch.nn import functional as F
 
 from emu_planner.engine import fp8_pieces
 from emu_planner.engine.branches import Branches
+from emu_planner.engine.cache import StaticCache
 from emu_planner.engine.fp8_pieces import Added
 from emu_planner.engine.fused import can_fuse
 from emu_planner.engine.fused_fp8 import FusedFp8Transformer, can_fuse_fp8
@@ -35,6 +36,26 @@ def test_hidden_states_are_the_models(model):
     # a value that lies between two float8 numbers may go either way
     assert (found - expected).norm() < 0.02 * expected.norm()
     assert (found - hidden_states(random_model(), tokens, torch.float32)).norm() > 0.02 * expected.norm()
+
+
+def test_rows_may_have_the_same_positions(model):
+    ids, same = torch.tensor([[3, 1, 4], [1, 5, 9]]), torch.arange(3)[None]
+
+    def states(made, positions):
+        cache = StaticCache(
+            model.config, rows=2, capacity=8, device=torch.device("cpu"), dtype=torch.float32
+        ).append([0, 1], 3)
+        with torch.inference_mode():
+            return made.hidden(ids, cache=cache, positions=positions)
+
+    fused = FusedFp8Transformer(model)
+    assert torch.equal(states(fused, same), states(fused, same.expand(2, -1)))
+
+
+def test_float16_has_passes_of_its_layers():
+    made = random_model(torch.float16)
+    to_fp8(made)  # products without their scales have no room in it
+    assert DeviceDecoder(made, DeviceConfig(fused=True))._few is made
 
 
 def test_weights_are_moved_and_not_kept_twice(model):

@@ -26,7 +26,7 @@ from emu_planner.engine.graphs import DeviceConfig, DeviceDecoder
 from emu_planner.engine.ranks import Ranks, join
 from emu_planner.engine.raster import generate
 from emu_planner.engine.sampler import Sampler
-from emu_planner.engine.together import Sharing, end, follow
+from emu_planner.engine.together import Leader, Sharing, end, follow
 from emu_planner.model.checkpoint import CheckpointError, load_transformer, save_transformer
 from emu_planner.model.fp8 import Fp8Linear, to_fp8
 from emu_planner.model.parallel import parallelise
@@ -171,6 +171,77 @@ def the_first_is_asked_and_the_other_follows(ranks: Ranks, folder: Path) -> None
     end(ranks)
 
 
+def rows_that_are_asked_for_and_left_change_nothing(ranks: Ranks, folder: Path) -> None:
+    """The others hear of rows when an answer begins: they have memory and passes like the first's."""
+    device, ask = ranks.device, replace(asks(6, seed=2)[5], tokens=30)
+    model = model_on(device)
+    decoder = Sharing(ranks).decoder(parallelise(model, ranks.mesh), generate, graphs=device.type == "cpu")
+    if not ranks.leads:
+        assert follow(decoder, ranks) == 1
+        return
+    left = decoder.branches(**ask.rows)
+    assert with_decoder(decoder, ask, device) == alone(model, ask)
+    del left
+    end(ranks)
+
+
+class _Poor:
+    """A decoder without memory for the first answer."""
+
+    def __init__(self, decoder) -> None:
+        self._decoder, self.generate, self.poor = decoder, decoder.generate, True
+
+    def branches(self, **rows):
+        if self.poor:
+            self.poor = False
+            raise torch.OutOfMemoryError("no memory for rows")
+        return self._decoder.branches(**rows)
+
+
+def an_answer_without_memory_is_refused_by_all(ranks: Ranks, folder: Path) -> None:
+    """Whichever process lacks it; the next answer is made."""
+    device, ask = ranks.device, replace(asks(1, seed=2)[0], tokens=9)
+    model = model_on(device)
+    part = parallelise(model, ranks.mesh)
+    for rank in range(ranks.size):
+        own = PlainDecoder(part, generate)
+        decoder = _Poor(own) if rank == ranks.rank else own
+        if not ranks.leads:
+            assert follow(decoder, ranks) == 2
+            continue
+        leader = Leader(decoder, ranks)
+        with pytest.raises(PlanError, match="no memory in 1 of the 2 processes"):
+            with_decoder(leader, ask, device)
+        assert with_decoder(leader, ask, device) == alone(model, ask)
+        end(ranks)
+
+
+def a_pass_that_fails_in_the_first_alone_is_told(ranks: Ranks, folder: Path) -> None:
+    """No answer comes after it, nobody waits for ever, and the others end when the first does."""
+    if ranks.device.type != "cpu":
+        return  # between GPUs it takes NCCL minutes to tell the others
+    ask = replace(asks(1, seed=2)[0], tokens=9)
+    part = parallelise(model_on(ranks.device), ranks.mesh)
+    decoder = Sharing(ranks).decoder(part, generate, graphs=False)
+    if not ranks.leads:
+        with pytest.raises(RuntimeError, match="closed"):
+            follow(decoder, ranks)
+        ranks.lost.set()
+        return
+    tokens = tokens_of(decoder, ask, ranks.device)
+    next(tokens)
+
+    def fail(*_):
+        raise torch.OutOfMemoryError("no memory for a pass")
+
+    part.model.norm.register_forward_pre_hook(fail)
+    with pytest.raises(PlanError, match="no memory for a pass.*start them again"):
+        list(tokens)
+    with pytest.raises(PlanError, match="start them again"):
+        list(tokens_of(decoder, ask, ranks.device))
+    end(ranks)
+
+
 def tokens_of(decoder, ask: Ask, device: torch.device, **more):
     given = arguments_on(device, ask)
     return decoder.generate(decoder.branches(**ask.rows), *given, boi=V.boi, ends=ask.ends, **more)
@@ -195,7 +266,11 @@ CHECKS = (
     float8_parts_have_a_fused_pass,
     rows_of_guidance_are_spread,
     the_first_is_asked_and_the_other_follows,
+    rows_that_are_asked_for_and_left_change_nothing,
+    an_answer_without_memory_is_refused_by_all,
     what_cannot_be_shared_is_told,
+    # the last: it parts them
+    a_pass_that_fails_in_the_first_alone_is_told,
 )
 
 
@@ -212,7 +287,7 @@ def main(folder: Path, device: str) -> None:
             found[check.__name__] = traceback.format_exc()
             break  # the other one may be anywhere
     (folder / f"{ranks.rank}.json").write_text(json.dumps(found))
-    if all(not wrong for wrong in found.values()):
+    if all(not wrong for wrong in found.values()) and not ranks.lost.is_set():
         ranks.meet()
         ranks.leave()
 

@@ -1,13 +1,14 @@
 """Float8 layers: what they round, what they keep, and what they refuse."""
 
 import copy
+from contextlib import nullcontext
 
 import pytest
 import torch
 from torch import nn
 
 from emu_planner.model.blank import blank
-from emu_planner.model.fp8 import GREATEST, Fp8Config, Fp8Linear, convert, quantise, to_fp8
+from emu_planner.model.fp8 import GREATEST, Fp8Config, Fp8Linear, check_device, convert, quantise, to_fp8
 from emu_planner.model.transformer import Transformer, TransformerConfig
 
 CONFIG = TransformerConfig(61, 64, 96, 2, 4, 2, 16)
@@ -49,6 +50,24 @@ def test_a_product_is_that_of_the_rounded_values(dtype, more):
     assert torch.allclose(found.float(), expected, atol=1e-5 if dtype == torch.float32 else 0.02)
     plain = x.float() @ linear.weight.T
     assert 0 < (expected - plain).norm() < 0.06 * plain.norm()
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.float64])
+def test_products_have_room_in_other_dtypes(dtype):
+    _, made = layer(inputs=1024)
+    x = torch.randn(3, 1024)
+    found, expected = made(x.to(dtype)), made(x)
+    assert found.dtype == dtype
+    assert (found.float() - expected).norm() < 0.01 * expected.norm()
+
+
+def test_a_gpu_without_float8_products_is_refused(monkeypatch):
+    monkeypatch.setattr(torch.cuda, "get_device_name", lambda _: "Ancient A1")
+    for capability, is_refused in {(8, 0): True, (8, 9): False, (9, 0): False}.items():
+        monkeypatch.setattr(torch.cuda, "get_device_capability", lambda _, found=capability: found)
+        with pytest.raises(ValueError, match="Ancient A1 .*without fp8") if is_refused else nullcontext():
+            check_device(torch.device("cuda:0"))
+    check_device(torch.device("cpu"))
 
 
 def test_a_row_does_not_depend_on_those_beside_it():
