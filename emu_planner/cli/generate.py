@@ -20,7 +20,14 @@ from emu_planner.cli.arguments import positive
 from emu_planner.cli.generate_config import GenerateConfig, add_sampling_arguments, read_config
 from emu_planner.cli.generate_progress import Shown, shorten
 from emu_planner.cli.generate_record import difference, record_of, write_record
-from emu_planner.cli.model import add_decoder_argument, find_devices, follow_first, join_others, loading_bar
+from emu_planner.cli.model import (
+    add_decoder_argument,
+    are_recorded,
+    find_devices,
+    follow_first,
+    join_others,
+    loading_bar,
+)
 from emu_planner.cli.pictures import read_picture
 from emu_planner.cli.prompts import Prompt
 from emu_planner.engine import parts
@@ -177,7 +184,7 @@ def _load(config: GenerateConfig) -> "Generator":
 
     from emu_planner.engine.generator import Generator
 
-    sharing = join_others(config.device, config.share, graphs=config.graphs)
+    sharing = join_others(config.device, config.share, graphs=bool(config.graphs))
     if sharing is None:
         devices = find_devices(config.device, config.checkpoint, fp8=config.fp8)
     else:
@@ -190,7 +197,7 @@ def _load(config: GenerateConfig) -> "Generator":
             tokenizer=config.tokenizer,
             device=devices[0] if len(devices) == 1 else devices,
             decoder=config.decoder,
-            graphs=config.graphs,
+            graphs=are_recorded(config.graphs, devices, proven=sharing is None and not config.fp8),
             progress=progress,
             fp8=config.fp8,
             sharing=sharing,

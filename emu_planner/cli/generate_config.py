@@ -65,8 +65,8 @@ class GenerateConfig:
     threads: int = 1
     # how images are decoded, one of DECODERS; None: as the checkpoint says
     decoder: str | None = None
-    # whether a GPU's passes are recorded
-    graphs: bool = False
+    # whether passes are recorded as CUDA graphs; None: where it pays
+    graphs: bool | None = None
     # whether weights are rounded to 8 bits
     fp8: bool = False
     # how processes of torchrun share the model; None: by tensors

@@ -161,6 +161,9 @@ class EmuPlanner:
             fp8=fp8,
             mesh=None if sharing is None else sharing.mesh,
         )
+        if decoder is None and graphs and config.decoder == "jacobi" and parts.model.lm_head.weight.is_cuda:
+            # the same codes, and recorded passes of one code are faster than plain ones of many
+            config = replace(config, decoder="raster")
         return cls(*parts, config, plans=plans, graphs=graphs, sharing=sharing)
 
     def follow(self, sharing: Sharing) -> int:

@@ -94,7 +94,7 @@ def test_a_toml_file_may_hold_the_prompts(folder):
 def test_flags_go_before_the_file(folder):
     file = written(folder, YAML)
     words = ("--text-top-k", "9", "--seed", "8", "--prompt", "other", "--image", "b.png", "--output", "o")
-    assert config_of("--config", file).graphs is False
+    assert config_of("--config", file).graphs is None
     config = config_of("--config", file, "--graphs", *words)
     assert config.graphs is True
     recorded = written(folder, "graphs: true\n" + YAML, "recorded.yaml")

@@ -10,6 +10,7 @@ from rich.console import Console
 
 from emu_planner.cli.model import (
     add_model_arguments,
+    are_recorded,
     choose_devices,
     find_devices,
     join_others,
@@ -128,6 +129,22 @@ def test_passes_are_recorded_where_that_is_asked_for(checkpoint, monkeypatch, wo
     loaded, device = load_planner(parser.parse_args(["--checkpoint", checkpoint, "--device", "cpu", *words]))
     assert (asked, device) == ([{"graphs": graphs}], "cpu")
     assert isinstance(loaded._decoder, DeviceDecoder if graphs else PlainDecoder)
+
+
+@pytest.mark.parametrize(
+    ("asked", "devices", "proven", "recorded"),
+    [
+        (None, ["cuda"], True, True),
+        (None, ["cuda:1"], True, True),
+        (None, ["cpu"], True, False),
+        (None, ["cuda:0", "cuda:1"], True, False),
+        (None, ["cuda"], False, False),
+        (True, ["cpu"], False, True),
+        (False, ["cuda"], True, False),
+    ],
+)
+def test_one_gpu_has_recorded_passes_unless_told_otherwise(asked, devices, proven, recorded):
+    assert are_recorded(asked, devices, proven=proven) is recorded
 
 
 def plan(images, tmp_path, *words):  # noqa: F811
