@@ -1,4 +1,4 @@
-"""Runs of the command line, in processes of their own or, for what starts none and needs none, in this one."""
+"""Runs of the command line: in processes of their own, or in this one where nothing is started."""
 
 import contextlib
 import io

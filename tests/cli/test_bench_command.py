@@ -2,6 +2,7 @@
 
 import json
 import os
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -14,7 +15,7 @@ from sim.bench.cheats import SaysNothing
 from sim.bench.controls import SHORT
 from tests.cli.runs import run_cli, run_here, scripted_service
 from tests.cli.test_serve_command import checkpoint  # noqa: F401 - fixture
-from tests.engine.conftest import _one_thread, frames, parts  # noqa: F401 - fixtures
+from tests.engine.conftest import CONFIG, _one_thread, frames, parts  # noqa: F401 - fixtures
 from tests.sim.bench.results import results
 
 
@@ -57,10 +58,20 @@ def test_random_tokens_are_decoded_by_the_checkpoints_own_tokenizer(parts):  # n
     assert np.array_equal(picture.decode(vision, grid, ("picture",)).rgb, pictures[0])
 
 
+def test_a_checkpoint_of_other_pictures_is_refused_with_both_sizes(checkpoint, tmp_path):  # noqa: F811
+    done = run_here("bench", "sim", "--planner", checkpoint, "--out", str(tmp_path / "out"))
+    assert done.returncode == 2
+    assert "draws pictures of 64x32 px" in told(done)
+    assert "the benchmark's scenes have 384x192 px" in told(done)
+    assert not (tmp_path / "out").exists()
+
+
 @pytest.mark.slow
 @pytest.mark.timeout(300)
 def test_a_checkpoint_gives_rows_tables_and_a_page(checkpoint, tmp_path):  # noqa: F811
     out = tmp_path / "out"
+    # of the scenes' size, for which its context has no room: its plans fail
+    replace(CONFIG, picture_width=384, picture_height=192).save(checkpoint)
     words = ("quick", "--planner", checkpoint, "--scenes", "1", "--workers", "1", "--out", str(out))
     words += ("--controls", ",".join((*SHORT, "random-tokens")))
     done = run_cli("bench", *words, timeout_s=240)

@@ -57,6 +57,7 @@ def test_demo_refuses_what_does_not_fit_together(tmp_path):
         (["--attach", "--robot", "kuka"], "--robot"),
         (["--image", "x.png", "--task", "x", "--robot", "kuka"], "--robot"),
         (["--robot", "ur5"], "invalid choice: 'ur5'"),
+        (["--scene", "button", "--robot", "kuka"], "a kuka can neither lead a knob nor push"),
         (["--image", "x.png"], "--task"),
         (["--image", str(tmp_path), "--task", "x"], "there is no file"),
         (["--server", "a:1", "--checkpoint", "nano"], "--checkpoint"),
@@ -68,12 +69,16 @@ def test_demo_refuses_what_does_not_fit_together(tmp_path):
         assert "Traceback" not in done.stderr
 
 
-def test_the_demo_offers_the_robots_that_there_are():
-    """It starts processes and imports no simulator, so it has a list of its own."""
+def test_the_demo_offers_the_robots_and_families_that_there_are():
+    """It starts processes and imports no simulator, so it has lists of its own."""
     from emu_planner.cli import demo
+    from sim import tasks
     from sim.robots import ROBOTS
 
     assert list(demo.ROBOTS) == list(ROBOTS)
+    assert list(demo.FAMILIES) == list(tasks.FAMILIES)
+    assert demo._LEADERS == tasks.LEADERS
+    assert set(demo._LED) == {name for name in tasks.FAMILIES if tasks.robots_for(name) == tasks.LEADERS}
 
 
 def test_data_refuses_an_unknown_robot_with_those_that_there_are(tmp_path):
