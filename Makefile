@@ -12,6 +12,7 @@
 #
 # ARGS passes options on:       make demo ARGS='--task "stack the red block on the blue one"'
 # PYTHON picks the interpreter: make setup PYTHON=python3.12   (3.11 or 3.12)
+# TESTERS: how many processes share the tests; 0 runs them in pytest's own.
 # TORCH_INDEX: without it pip may choose a torch that brings several GB of CUDA libraries. Give the
 #   address of the CPU wheels that PyTorch's installation page names, and that build is taken:
 #   make setup TORCH_INDEX=https://...
@@ -27,6 +28,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMPS := $(VENV)/stamps
 ARGS ?=
+TESTERS ?= 2
 TORCH_INDEX ?=
 PIP_EXTRA ?=
 # The first of these that runs (a name on PATH may be a stub), else the last for its error message.
@@ -48,7 +50,7 @@ demo: setup
 	$(BIN)/emu-planner demo $(ARGS)
 
 test: setup
-	$(BIN)/python -m pytest $(ARGS)
+	$(BIN)/python -m pytest -n $(TESTERS) --dist loadgroup $(ARGS)
 
 bench: setup
 	$(BIN)/emu-planner bench $(or $(ARGS),quick)

@@ -172,7 +172,7 @@ class OraclePlanner:
         settings = task.generation
         seed = settings.seed or 0
         yield PlanStarted(observation.seq, seed, observation.stamp_s)
-        self._ahead.mirror(self._live)
+        self._ahead.mirror(self._live, anew=bool(self._live.scene.parts))
         if goal != self._live.goal:
             self._ahead.follow(goal)
         most = settings.max_subgoals or MOST_STEPS

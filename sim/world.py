@@ -194,7 +194,8 @@ class World:
     def snapshot(self) -> Snapshot:
         """Remember everything, exactly; held objects stay held. Costs memory until `forget`.
 
-        What follows now is bit for bit what follows each later restore.
+        What follows now is bit for bit what follows each later restore; with moving parts nearly, see
+        `mirror`.
         """
         self.forget_contacts()
         memory = self.robot.remember()
@@ -211,9 +212,17 @@ class World:
         """Free a snapshot's memory."""
         self.bullet.removeState(snapshot.bullet_id)
 
-    def mirror(self, other: "World") -> None:
-        """Become what another world is now: its scene, and every pose, speed and motor target."""
-        if getattr(self, "scene", None) != other.scene:
+    def mirror(self, other: "World", *, anew: bool = False) -> None:
+        """Become what another world is now: its scene, and every pose, speed and motor target.
+
+        Args:
+            other: that world.
+            anew: begin with an empty simulation, which ends all snapshots of this world. Without it what this
+                world did before can show in the last bits of what a body with moving parts does: it touches
+                others with many shapes at once, and Bullet's solver takes them in an order that comes from
+                pairs that have met, which no saved state holds.
+        """
+        if anew or getattr(self, "scene", None) != other.scene:
             self.build(other.scene)
         for name in (item.name for item in self.scene.items):
             body, twin = self.bodies[name], other.bodies[name]
@@ -226,6 +235,7 @@ class World:
                 self.bullet.resetJointState(self.bodies[name], joint, value, speed)
         ours = {other.bodies[name]: body for name, body in self.bodies.items()}
         self.robot.mirror(other.robot, ours.__getitem__)
+        self.forget_contacts()
         self.steps, self.goal, self.stage = other.steps, other.goal, other.stage
 
     # ---- imagining, without physics

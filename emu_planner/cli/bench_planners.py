@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 from emu_planner.plan import Event, FrameSource, StepOutcome, Stop, Task
 from emu_planner.plan.planner import Planner
 from sim.bench.controls import CONTROLS
+from sim.camera import SIZE, VIEWS
 
 if TYPE_CHECKING:
     from emu_planner.model.ibq import VisionTokenizer
@@ -89,7 +90,7 @@ def find(name: str, vision: str | None) -> Entry:
         vision: a checkpoint whose vision tokenizer made the pictures, or "none": they are pixels.
 
     Raises:
-        ValueError: there is no such planner or checkpoint.
+        ValueError: there is no such planner or checkpoint, or it draws pictures of another size.
         PlanError: SERVER_UNAVAILABLE, no service answers there.
     """
     pixels, said = vision == "none", vision is not None
@@ -113,9 +114,25 @@ def find(name: str, vision: str | None) -> Entry:
 
     # before any process starts: a wrong name ends here, and one on the hub is downloaded once
     folder = resolve(name)
+    _check_pictures(name, folder)
     make = functools.partial(_model, str(folder), vision)
     identity = {"checkpoint_sha256": folder_sha256(folder), **_tokenizer_identity(vision)}
     return Entry(Path(name).name, make, identity, pixels)
+
+
+def _check_pictures(name: str, folder: Path) -> None:
+    """Keyframes are compared with the simulator's pixel by pixel, and the ceiling is of their own size."""
+    from emu_planner.engine.config import PlannerConfig
+
+    config = PlannerConfig.from_folder(folder)
+    drawn = (config.picture_width, config.picture_height)
+    wanted = (SIZE * len(VIEWS), SIZE)
+    if (config.views, drawn) != (VIEWS, wanted):
+        raise ValueError(
+            f"{name} draws pictures of {drawn[0]}x{drawn[1]} px with the views {list(config.views)} (its "
+            f"planner.json); the benchmark's scenes have {wanted[0]}x{wanted[1]} px with {list(VIEWS)}. "
+            "Train for those, or give MODULE:CALLABLE, a planner that resizes"
+        )
 
 
 def _server_identity(server: str) -> dict[str, str]:

@@ -26,8 +26,19 @@ from emu_planner.cli.table import LiveTable
 if TYPE_CHECKING:
     from emu_planner.cli.goal_client import GoalClient
 
-FAMILIES = ("stack", "container", "sort", "zone")
+# the oracle does all
+FAMILIES = (
+    *("stack", "order", "pyramid", "unstack"),
+    *("container", "empty", "swap"),
+    *("sort", "kinds", "zone", "relate", "between", "row"),
+    *("drawer_put", "drawer_get", "cabinet_put", "cabinet_get", "button"),
+    *("push", "push_place"),
+    *("chain", "kitchen", "restore"),
+)
 ROBOTS = ("panda", "kuka", "xarm", "mobile")
+# what leads a knob or pushes a crate, and who can
+_LED = ("drawer_put", "drawer_get", "cabinet_put", "cabinet_get", "button", "push", "push_place", "kitchen")
+_LEADERS = ("panda", "xarm")
 _CAMERAS = ("front", "side")
 # how long a process may take to be ready, s
 _READY_S = 60.0
@@ -43,7 +54,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "2 wrong arguments."
     )
     parser.add_argument("--task", default="", help="what to do, in one sentence (default: the scene's task)")
-    parser.add_argument("--scene", choices=FAMILIES, help="kind of scene (default: stack)")
+    parser.add_argument(
+        "--scene",
+        choices=FAMILIES,
+        metavar="FAMILY",
+        help="kind of scene (default: stack): stack, container, sort or zone, which nano learned; with "
+        f"--oracle any of {', '.join(FAMILIES)}",
+    )
     parser.add_argument("--robot", choices=ROBOTS, help="who acts in it (default: panda)")
     parser.add_argument("--seed", type=int, help="draws the scene (default: one never seen in training)")
     parser.add_argument("--no-execute", action="store_true", help="plan only; the arm does not move")
@@ -126,6 +143,11 @@ def _check_arguments(args: argparse.Namespace) -> None:
     for name in ("scene", "robot", "seed"):
         if args.image and getattr(args, name) is not None:
             raise ValueError(f"--{name} is for a simulated scene; leave out --image or --{name}")
+    if args.scene in _LED and args.robot not in (None, *_LEADERS):
+        raise ValueError(
+            f"a {args.robot} can neither lead a knob nor push, as --scene {args.scene} needs; "
+            f"expected --robot {' or '.join(_LEADERS)}"
+        )
     if args.oracle and (args.attach or args.image or args.server is not None or args.checkpoint is not None):
         raise ValueError(
             "--oracle plans for the simulated scene that this starts; leave out --attach, --image, --server "

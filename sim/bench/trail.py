@@ -44,6 +44,9 @@ class Place:
 class Trail:
     """The states of one scene. The world belongs to the trail until it is closed."""
 
+    # where skills are carried out in a scene with moving parts, anew each time; see World.mirror
+    _apart: World | None = None
+
     def __init__(self, world: World, name: SceneName) -> None:
         self.world, self.name = world, name
         self.scene: Scene = world.reset(name.family, name.seed, name.robot)
@@ -66,13 +69,15 @@ class Trail:
         self._places.clear()
         self._libraries.clear()
         self.memory.clear()
+        if self._apart is not None:
+            self._apart.close()
+            self._apart = None
 
     def at(self, skills: Skills) -> Place:
         """The state after these skills, each carried out in the state before; see Place.ok."""
         if skills not in self._places:
             self.go(skills[:-1])
-            ok = self.world.execute(skills[-1]).ok
-            self._places[skills] = self._arrive(ok=ok)
+            self._places[skills] = self._arrive(ok=self._carry_out(skills[-1]))
         return self._places[skills]
 
     def go(self, skills: Skills) -> None:
@@ -99,6 +104,17 @@ class Trail:
                 skills += (skill,)
             self._needed = skills
         return self._needed
+
+    def _carry_out(self, skill: Skill) -> bool:
+        """Let the world be in the state after a skill; returns whether the skill's outcome was reached."""
+        if not self.scene.parts:
+            return self.world.execute(skill).ok
+        if self._apart is None:
+            self._apart = World()
+        self._apart.mirror(self.world, anew=True)
+        ok = self._apart.execute(skill).ok
+        self.world.mirror(self._apart)
+        return ok
 
     def _arrive(self, *, ok: bool) -> Place:
         world = self.world

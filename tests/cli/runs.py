@@ -1,12 +1,16 @@
-"""Runs of the command line, in processes of their own."""
+"""Runs of the command line: in processes of their own, or in this one where nothing is started."""
 
 import contextlib
+import io
 import os
 import signal
 import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from unittest import mock
+
+from emu_planner.cli.main import main
 
 ROOT = Path(__file__).parents[2]
 _COMMAND = (sys.executable, "-m", "emu_planner.cli.main")
@@ -38,6 +42,21 @@ def run_cli(*words: str, timeout_s: float = 90.0) -> "subprocess.CompletedProces
             process.kill()
             raise
     return subprocess.CompletedProcess(words, process.returncode, out, err)
+
+
+def run_here(*words: str) -> "subprocess.CompletedProcess[str]":
+    """The same in this process, which has imported torch already; an exception comes out as one."""
+    out, err = io.StringIO(), io.StringIO()
+    with (
+        contextlib.redirect_stdout(out),
+        contextlib.redirect_stderr(err),
+        mock.patch.dict(os.environ, COLUMNS="100"),
+    ):
+        try:
+            status = main(words)
+        except SystemExit as end:
+            status = end.code if isinstance(end.code, int) else int(end.code is not None)
+    return subprocess.CompletedProcess(words, status, out.getvalue(), err.getvalue())
 
 
 @contextlib.contextmanager

@@ -8,7 +8,7 @@ import pytest
 from sim.oracle import next_skill
 from sim.shards import views_of
 from sim.world import World
-from tests.cli.runs import run_cli
+from tests.cli.runs import run_cli, run_here
 
 
 @pytest.fixture(scope="module")
@@ -48,9 +48,9 @@ def test_a_perfect_plan_is_near_the_recording_and_a_copy_is_not(folders):
 
 def test_a_view_must_be_named_when_the_shapes_differ(folders):
     words = ("--frames", str(folders / "frames"), "--keyframes", str(folders / "plan"))
-    done = run_cli("bench", "recorded", *words)
+    done = run_here("bench", "recorded", *words)
     assert done.returncode == 2
     assert "--view" in done.stdout + done.stderr
-    done = run_cli("bench", "recorded", "--frames", str(folders / "frames"))
+    done = run_here("bench", "recorded", "--frames", str(folders / "frames"))
     assert done.returncode == 2
     assert "--keyframes" in done.stdout + done.stderr

@@ -7,7 +7,7 @@ import pytest
 from emu_planner.cli.pictures import read_picture, write_picture
 from emu_planner.plan import ErrorCode, PlanError
 from emu_planner.service.server import running_service
-from tests.cli.runs import run_cli
+from tests.cli.runs import run_cli, run_here
 from tests.fakes import VIEW_PX, FakePlanner, fake_observation
 
 
@@ -20,9 +20,9 @@ def pictures(tmp_path):
     return [str(path) for path in paths]
 
 
-def plan(server, images, out, *words):
+def plan(server, images, out, *words, run=run_cli):
     named = [word for image in images for word in ("--image", image)]
-    return run_cli("plan", "--task", "tidy up", "--server", server, "--out", str(out), *named, *words)
+    return run("plan", "--task", "tidy up", "--server", server, "--out", str(out), *named, *words)
 
 
 def test_steps_come_as_json_lines_and_keyframes_as_files(tmp_path, pictures):
@@ -60,11 +60,10 @@ def test_wrong_input_is_told_in_words(tmp_path, pictures):
         (pictures, ("--seed", "-1"), "seed is -1"),
         (pictures, ("--task", " "), "the instruction is empty"),
     ):
-        done = plan("127.0.0.1:1", images, tmp_path / "out", *words)
+        done = plan("127.0.0.1:1", images, tmp_path / "out", *words, run=run_here)
         assert done.returncode == 2
         assert told in done.stderr
         assert not done.stdout
-        assert "Traceback" not in done.stderr
 
 
 def test_a_missing_or_failing_service_ends_with_3(tmp_path, pictures):

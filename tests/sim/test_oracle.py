@@ -107,6 +107,22 @@ def test_plan_shows_what_then_happens_and_moves_nothing(robot: str) -> None:
         assert all(world.success().values())
 
 
+def test_a_plan_made_again_is_the_same_to_the_last_bit() -> None:
+    # in this scene the drawer stood elsewhere in its last bits when a plan had been made before
+    with World() as world:
+        scene = world.reset("drawer_put", BENCHMARK_FIRST_SEED + 2)
+        planner = OraclePlanner(world)
+        still, task = Still(world.observation()), Task(scene.instruction, Generation(keyframes=False))
+        ends = []
+        for _ in range(2):
+            assert collect(scene.instruction, planner.plan(task, still)).reason == FinishReason.STOP.value
+            ahead = planner._ahead
+            ends.append([ahead.fraction(name) for name in scene.parts])
+            ends[-1] += [ahead.pose(item.name) for item in scene.items]
+        planner.close()
+        assert ends[0] == ends[1]
+
+
 def test_plan_stops_at_the_limit_and_refuses_strange_words() -> None:
     with World() as world:
         scene = world.reset("stack", 0)

@@ -22,7 +22,7 @@ def test_a_run_of_drifting_looks_is_broken_by_any_other():
 
 def test_one_scene_is_measured():
     done = subprocess.run(
-        [sys.executable, "-m", "tools.measure_watch", "--families", "stack", "--seeds", "1"],
+        [sys.executable, "-m", "tools.measure_watch", "--families", "relate", "--seeds", "1"],
         cwd=ROOT,
         capture_output=True,
         text=True,

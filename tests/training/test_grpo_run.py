@@ -137,10 +137,10 @@ def test_a_prompt_is_what_a_closed_loop_asks(tiny: Path, tmp_path: Path, history
     vision = load_vision_tokenizer(tmp_path).eval()
     form = Form(planner.tokenizer, (1, 1), lambda _: pytest.fail("a word has no picture"), 8, 1024)
     with Teachers(Curriculum(("stack",)), workers=0) as teachers:
-        situations = next(teachers.situations(iter([range(100, 108)]), whole=False))
+        situations = next(teachers.situations(iter([range(100, 102)]), whole=False))
         school = School(teachers, form, vision, planner.config)
-        prompts = next(school.lots(iter(range(100, 108)), 8, whole=False))
-    assert max(len(situation.done) for situation in situations) > 2
+        prompts = next(school.lots(iter(range(100, 102)), 2, whole=False))
+    assert [len(situation.done) for situation in situations] == [0, 3]
     grids = encode_frames(vision, torch.from_numpy(np.stack([one.picture for one in situations])))
     for prompt, situation, grid in zip(prompts, situations, grids, strict=True):
         past = [

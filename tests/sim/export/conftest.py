@@ -11,11 +11,11 @@ from sim.shards import Run, open_run
 
 @pytest.fixture(scope="session")
 def run(tmp_path_factory: pytest.TempPathFactory) -> Run:
-    """Eight episodes in three shards. Read only."""
+    """Five episodes in three shards. Read only."""
     folder = tmp_path_factory.mktemp("run")
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(shard_writer, "SHARD_SEEDS", 3)
-        data.write(folder, episodes=8, first_seed=40)
+        patch.setattr(shard_writer, "SHARD_SEEDS", 2)
+        data.write(folder, episodes=5, first_seed=40)
         return open_run(folder)
 
 

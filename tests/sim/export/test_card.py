@@ -27,9 +27,9 @@ def test_the_card_says_how_to_make_the_run_again(copied):
     path = card.write(copied)
     text = path.read_text()
     assert path == copied.folder / "README.md"
-    assert "emu-planner data sim --out FOLDER --episodes 8 --first-seed 40" in text
+    assert "emu-planner data sim --out FOLDER --episodes 5 --first-seed 40" in text
     assert (
-        f"| episodes | {copied.counts['written']} of 8 seeds ({copied.counts['dropped']} went wrong) |"
+        f"| episodes | {copied.counts['written']} of 5 seeds ({copied.counts['dropped']} went wrong) |"
         in text
     )
     assert "pybullet 3." in text

@@ -124,7 +124,7 @@ def test_an_export_of_another_run_is_refused(run, exported, name, copied):
 def test_a_damaged_source_is_not_exported(copied, name, tmp_path):
     frames = copied.shards[1].frames_path
     frames.write_bytes(frames.read_bytes()[:-1])
-    with pytest.raises(DamageError, match=r"shard-00001, record \w+/45, picture"):
+    with pytest.raises(DamageError, match=r"shard-00001, record \w+/43, picture"):
         export(copied, name, tmp_path / "out")
     assert not json.loads((tmp_path / "out" / "export.json").read_text())["complete"]
 
@@ -229,7 +229,7 @@ def test_a_file_that_was_removed_is_written_again(run, exported, name, tmp_path)
 def test_the_card_is_beside_the_data(run, exported, name):
     text = (exported(name) / "README.md").read_text()
     assert f"emu-planner data export --data RUN --format {name} --out FOLDER" in text
-    assert "--episodes 8 --first-seed 40" in text
+    assert "--episodes 5 --first-seed 40" in text
 
 
 def test_an_unknown_format_and_a_missing_package_are_told(run, tmp_path, monkeypatch):
