@@ -35,6 +35,8 @@ SETTINGS = (
     "1000 episodes: --episodes 1000",
     "5000 episodes: --episodes 5000",
 )
+# in OUT, and no run
+_TAKEN = (".", "..", "codes", "table.md")
 _LOSSES = {
     "held out": "held_out", "words": "held_out_text", "codes": "held_out_visual", "training": "loss",
 }  # fmt: skip
@@ -60,11 +62,14 @@ class Setting:
 
 
 def parse(text: str) -> Setting:
-    """NAME or NAME: OPTIONS. ValueError: no name."""
+    """NAME or NAME: OPTIONS. ValueError: no name, or one that cannot be a run's folder."""
     name, _, options = text.partition(":")
     if not name.strip():
         raise ValueError(f"{text!r} has no name; expected NAME: OPTIONS, as {SETTINGS[1]!r}")
-    return Setting(name.strip(), tuple(shlex.split(options)))
+    setting = Setting(name.strip(), tuple(shlex.split(options)))
+    if setting.folder in _TAKEN:
+        raise ValueError(f"{name.strip()!r} is the name of something else in OUT; take another")
+    return setting
 
 
 def train(setting: Setting, out: Path, common: Sequence[str], words: Path | None) -> None:
@@ -79,11 +84,16 @@ def train(setting: Setting, out: Path, common: Sequence[str], words: Path | None
     """
     run = out / setting.folder
     options = [*common, *setting.options]
-    record = run / "options.json"
-    if record.exists() and json.loads(record.read_text()) != options:
-        raise ValueError(f"{run} was begun with other options; take another --out, or remove it")
     run.mkdir(parents=True, exist_ok=True)
-    record.write_text(json.dumps(options))
+    record = run / "options.json"
+    told = json.dumps(options)
+    if not record.exists():
+        # whole or not at all
+        part = record.with_suffix(".part")
+        part.write_text(told)
+        part.replace(record)
+    elif record.read_text() != told:
+        raise ValueError(f"{run} was begun with other options (options.json); take a new --out or remove it")
     if (run / "done").exists():
         return
     if words is not None:

@@ -15,6 +15,8 @@ import math
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
+from emu_planner.cli.arguments import positive
+
 # of one figure: (step, value) by step
 Curve = list[tuple[int, float]]
 # a run's curves by the figure's name
@@ -39,6 +41,8 @@ _NO_CURVE_ENDS = ("_s", "_share", "_differs")
 def read_run(folder: Path) -> Run:
     """The curves of RUN/log.jsonl. Of a step that a resumed run did again, what it found last.
 
+    A last line without an end is still being written, or was when the run was killed; it is left out.
+
     Raises:
         ValueError: no run, or a line that is no figures.
     """
@@ -46,7 +50,8 @@ def read_run(folder: Path) -> Run:
     if not path.is_file():
         raise ValueError(f"{path} is not there; name the folder of a run (--out of emu-planner train)")
     found: dict[str, dict[int, float]] = {}
-    for number, line in enumerate(path.read_text().splitlines(), start=1):
+    whole, _, _ = path.read_text().rpartition("\n")
+    for number, line in enumerate(whole.splitlines(), start=1):
         try:
             row = json.loads(line)
             step = int(row["step"])
@@ -207,7 +212,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--out", type=Path, required=True, help="the picture, .svg")
     parser.add_argument("--figures", nargs="+", metavar="NAME,...", help="a panel each")
     parser.add_argument("--names", nargs="+", metavar="NAME", help="of the runs (default: their folders')")
-    parser.add_argument("--smooth", type=int, default=1, metavar="POINTS", help="in a mean (default: 1)")
+    parser.add_argument("--smooth", type=positive, default=1, metavar="POINTS", help="in a mean (default: 1)")
     parser.add_argument("--log", action="store_true", help="a logarithmic scale")
     args = parser.parse_args(argv)
     try:

@@ -245,7 +245,7 @@ def team(way: str, device: torch.device) -> Iterator[Team]:
     """The processes that torchrun has started, or this one alone; each has a device of its own.
 
     Raises:
-        ValueError: no such way, or fewer GPUs than processes.
+        ValueError: no such way, a device that names one GPU for all, or fewer GPUs than processes.
     """
     if way not in WAYS:
         raise ValueError(f"way is {way!r}; expected {' or '.join(WAYS)}")
@@ -253,6 +253,11 @@ def team(way: str, device: torch.device) -> Iterator[Team]:
         yield Team()
         return
     if device.type == "cuda":
+        if device.index is not None:
+            raise ValueError(
+                f"--device {device} is one GPU for {launched()} processes; take --device cuda, and choose "
+                "GPUs with CUDA_VISIBLE_DEVICES"
+            )
         own, there = int(os.environ["LOCAL_RANK"]), torch.cuda.device_count()
         if own >= there:
             raise ValueError(f"process {own} of this machine has no GPU of its own: there are {there}")

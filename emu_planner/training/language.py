@@ -91,7 +91,8 @@ def train_language(
         team: the processes that learn this model together; the samples are this one's. Default: alone.
 
     Raises:
-        ValueError: the rows do not divide among the team, or its way has not this optimiser.
+        ValueError: the rows do not divide among the team, its way has not this optimiser, or not all
+            of the team find the same saved state.
     """
     team = team or Team()
     if config.rows % team.size:
@@ -254,9 +255,15 @@ class _Trainer:
     def resume(self) -> None:
         """Go on from the run's saved state, if there is one."""
         state = load_state(self.config.out, torch.device("cpu"))
+        self.step = 0 if state is None else state["step"]
+        # else they would wait for each other at other steps, with other weights
+        if self.team.total(float(self.step != self.team.agree(self.step))):
+            raise ValueError(
+                f"the processes of this run stand at different steps, this one at {self.step}: "
+                f"{self.config.out} must be one folder that all machines share"
+            )
         if state is None:
             return
-        self.step = state["step"]
         self.team.load(self.model, self.optimisers, state)
         self.log.say(f"going on from step {self.step}")
 

@@ -46,14 +46,11 @@ class Judge:
         found = _read(folder / "config.json").get("model_type")
         if found != kind:
             raise ValueError(f"{folder} holds a model of type {found!r}; expected {kind}")
-        prepared = _read(folder / "preprocessor_config.json")
+        self._mean, self._std = _colours(folder / "preprocessor_config.json")
         try:
-            self._mean, self._std = (
-                np.array(prepared[name], np.float32) for name in ("image_mean", "image_std")
-            )
             self._words: Any = AutoTokenizer.from_pretrained(str(folder), local_files_only=True)
             model: Any = AutoModel.from_pretrained(str(folder), local_files_only=True, dtype=torch.float32)
-        except (OSError, KeyError) as error:
+        except OSError as error:
             raise ValueError(f"{folder} is no whole {kind} model: {error}") from error
         self._model, self._device = model.to(device).eval().requires_grad_(False), device
         self._side: int = model.config.vision_config.image_size
@@ -116,8 +113,22 @@ class Likeness:
         likenesses = self._judge([picture for _, picture, _ in shown], [words for *_, words in shown])
         sums = [0.0] * len(plans)
         for (number, *_), value in zip(shown, likenesses, strict=True):
-            sums[number] += max(0.0, value)
+            # what is no number stays one, for grpo.judge to refuse; max(0.0, nan) is 0.0
+            sums[number] += float(np.maximum(value, 0.0))
         return [total / max(1, len(plan.steps)) for total, plan in zip(sums, plans, strict=True)]
+
+
+def _colours(path: Path) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    """What is taken off pictures, and what they are divided by: a number, or one a colour."""
+    prepared = _read(path)
+    try:
+        mean, std = (np.array(prepared[name], np.float32) for name in ("image_mean", "image_std"))
+    except (KeyError, ValueError, TypeError):
+        mean = std = np.array(np.nan, np.float32)
+    fits = all(held.shape in ((), (3,)) and np.isfinite(held).all() for held in (mean, std))
+    if not (fits and (std > 0).all()):
+        raise ValueError(f"{path}: image_mean and image_std must be three numbers each, image_std above 0")
+    return mean, std
 
 
 def _read(path: Path) -> dict[str, Any]:

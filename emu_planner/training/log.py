@@ -29,6 +29,7 @@ class RunLog:
         self._started_s = time.monotonic()
         if folder is not None:
             folder.mkdir(parents=True, exist_ok=True)
+            _drop_cut_line(folder / "log.jsonl")
             self._file = (folder / "log.jsonl").open("a", buffering=1)
             self._board = _open_board(folder / "tensorboard")
             self.say(
@@ -64,6 +65,16 @@ class RunLog:
             self._file.close()
         if self._board is not None:
             self._board.close()
+
+
+def _drop_cut_line(path: Path) -> None:
+    """Cut off a last line without an end, as a killed run leaves it: the next would run into it."""
+    if not path.exists():
+        return
+    held = path.read_bytes()
+    if held and not held.endswith(b"\n"):
+        with path.open("r+b") as file:
+            file.truncate(held.rfind(b"\n") + 1)
 
 
 def _open_board(folder: Path) -> Any:

@@ -104,3 +104,14 @@ def test_the_command_writes_a_picture_or_says_why_not(
     assert "line 1" in capsys.readouterr().out
     assert main([str(run), str(run), "--out", str(out)]) == 2
     assert "different --names" in capsys.readouterr().out
+
+
+def test_a_line_that_is_still_being_written_waits(tmp_path: Path) -> None:
+    (tmp_path / "log.jsonl").write_text('{"step": 1, "loss": 2.0}\n{"step": 2, "lo')
+    assert read_run(tmp_path)["loss"] == [(1, 2.0)]
+
+
+def test_a_mean_of_no_points_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "log.jsonl").write_text('{"step": 1, "loss": 2.0}\n')
+    with pytest.raises(SystemExit):
+        main([str(tmp_path), "--out", str(tmp_path / "a.svg"), "--smooth", "0"])

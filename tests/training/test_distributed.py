@@ -151,3 +151,21 @@ def test_other_trainings_are_one_process(
     for stage, needed in (("tokenizer", "--data"), ("grpo", "--checkpoint")):
         assert main(["train", stage, needed, "nano", "--out", str(tmp_path)]) == 2
         assert f"train {stage} is one process" in capsys.readouterr().out
+
+
+def test_a_team_that_stands_at_different_steps_is_told(tmp_path: Path) -> None:
+    class Other(Team):
+        size = 2
+
+        def total(self, value: float) -> float:
+            return value + 7
+
+    with pytest.raises(ValueError, match="stand at different steps"):
+        learn(tmp_path, "adamw", 1, Other())
+
+
+def test_a_gpu_that_all_would_share_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    one = torch.device("cuda:1")
+    with pytest.raises(ValueError, match="cuda:1 is one GPU for 2 processes"), team("replicate", one):
+        pass

@@ -1,5 +1,7 @@
 """Likeness by CLIP and SigLIP: what transformers itself says, and what a plan is worth by it."""
 
+import json
+import math
 from pathlib import Path
 
 import numpy as np
@@ -9,6 +11,7 @@ import torch
 pytest.importorskip("transformers", reason="see requirements/dev.txt")
 
 from emu_planner.plan import Generation, Keyframe, Step
+from emu_planner.training.grpo import judge
 from emu_planner.training.likeness import Judge, Likeness
 from emu_planner.training.rollouts import Prompt, SampledPlan
 from tests.training.tiny_judges import LENGTH, SIDE, write_judge
@@ -48,10 +51,10 @@ def test_the_cosine_is_that_of_the_model(tmp_path: Path, kind: str) -> None:
 
 def test_a_plan_is_worth_the_mean_of_its_steps(tmp_path: Path) -> None:
     write_judge(tmp_path, "clip")
-    judge = Judge(tmp_path, "clip", CPU)
+    clip = Judge(tmp_path, "clip", CPU)
     both = Keyframe(picture(SIDE, 2 * SIDE), ("front", "wrist"))
-    (shown,) = judge([both.view("front")], ["red bowl"])
-    (other,) = judge([both.view("front")], ["the blue block"])
+    (shown,) = clip([both.view("front")], ["red bowl"])
+    (other,) = clip([both.view("front")], ["the blue block"])
     worth = [max(0.0, shown), max(0.0, other)]
     assert max(worth) > 0
     plans = [
@@ -60,7 +63,7 @@ def test_a_plan_is_worth_the_mean_of_its_steps(tmp_path: Path) -> None:
         plan(("red bowl", both), fault="words without end"),
         plan(),
     ]
-    reward = Likeness("clip", 1.0, judge)
+    reward = Likeness("clip", 1.0, clip)
     assert reward(plans) == pytest.approx([sum(worth) / 2, worth[0] / 2, 0.0, 0.0], abs=1e-6)
 
 
@@ -74,3 +77,18 @@ def test_what_is_no_such_model_is_told(tmp_path: Path) -> None:
     (tmp_path / "preprocessor_config.json").unlink()
     with pytest.raises(ValueError, match="preprocessor_config.json cannot be read"):
         Judge(tmp_path, "clip", CPU)
+
+
+@pytest.mark.parametrize(("mean", "std"), [(None, None), ([0.5] * 3, [0, 1, 1]), ([0.5] * 4, [1] * 4)])
+def test_a_form_of_pictures_that_cannot_be_is_told(tmp_path: Path, mean: object, std: object) -> None:
+    write_judge(tmp_path, "clip")
+    (tmp_path / "preprocessor_config.json").write_text(json.dumps({"image_mean": mean, "image_std": std}))
+    with pytest.raises(ValueError, match="image_std"):
+        Judge(tmp_path, "clip", CPU)
+
+
+def test_a_likeness_that_is_no_number_is_not_taken_for_none() -> None:
+    step = ("red bowl", Keyframe(picture(SIDE, 2 * SIDE), ("front", "wrist")))
+    reward = Likeness("clip", 1.0, lambda pictures, words: [math.nan])
+    with pytest.raises(ValueError, match="finite"):
+        judge([reward], [plan(step)])

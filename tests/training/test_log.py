@@ -49,3 +49,14 @@ def test_other_processes_of_a_run_are_silent(capsys: pytest.CaptureFixture[str])
     log.say("hello")
     log.close()
     assert capsys.readouterr().out == ""
+
+
+def test_a_line_that_a_killed_run_left_unfinished_is_dropped(tmp_path: Path) -> None:
+    whole = '{"step": 1, "loss": 2.0}\n'
+    for cut in ("", whole):
+        (tmp_path / "log.jsonl").write_text(cut + '{"step": 2, "lo')
+        log = RunLog(tmp_path)
+        log.write(2, {"loss": 1.0})
+        log.close()
+        rows = [json.loads(line) for line in (tmp_path / "log.jsonl").read_text().splitlines()]
+        assert [row["step"] for row in rows] == ([1, 2] if cut else [2])
