@@ -197,7 +197,7 @@ def _load(config: GenerateConfig) -> "Generator":
             tokenizer=config.tokenizer,
             device=devices[0] if len(devices) == 1 else devices,
             decoder=config.decoder,
-            graphs=are_recorded(config.graphs, devices, proven=sharing is None and not config.fp8),
+            graphs=are_recorded(devices, asked=config.graphs, proven=sharing is None and not config.fp8),
             progress=progress,
             fp8=config.fp8,
             sharing=sharing,

@@ -74,8 +74,8 @@ def add_decoder_argument(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--graphs",
         action=argparse.BooleanOptionalAction,
-        help="send recorded passes (CUDA graphs) instead of each by itself (default: on one GPU, for one plan "
-        "at a time, without --fp8)",
+        help="send recorded passes (CUDA graphs) instead of each by itself (default: on one GPU, for one "
+        "plan at a time, without --fp8)",
     )
     parser.add_argument(
         "--fp8",
@@ -109,7 +109,7 @@ def load_planner(args: argparse.Namespace, plans: int = 1) -> "tuple[EmuPlanner,
     else:
         devices = [str(sharing.ranks.device)]
     proven = plans == 1 and sharing is None and not args.fp8
-    graphs = are_recorded(args.graphs, devices, proven=proven)
+    graphs = are_recorded(devices, asked=args.graphs, proven=proven)
     with loading_bar(Console(stderr=True)) as progress:
         planner = EmuPlanner.load(
             args.checkpoint,
@@ -129,10 +129,11 @@ def load_planner(args: argparse.Namespace, plans: int = 1) -> "tuple[EmuPlanner,
     return planner, ",".join(devices)
 
 
-def are_recorded(asked: bool | None, devices: Sequence[str], *, proven: bool) -> bool:
+def are_recorded(devices: Sequence[str], *, asked: bool | None, proven: bool) -> bool:
     """Whether passes are recorded: as asked, else on one GPU.
 
     Args:
+        asked: what --graphs says; None: nothing.
         proven: whether the rest is such that it was seen to be faster there, with the same tokens.
     """
     if asked is not None:

@@ -144,7 +144,7 @@ def test_passes_are_recorded_where_that_is_asked_for(checkpoint, monkeypatch, wo
     ],
 )
 def test_one_gpu_has_recorded_passes_unless_told_otherwise(asked, devices, proven, recorded):
-    assert are_recorded(asked, devices, proven=proven) is recorded
+    assert are_recorded(devices, asked=asked, proven=proven) is recorded
 
 
 def plan(images, tmp_path, *words):  # noqa: F811
