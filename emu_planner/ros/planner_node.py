@@ -37,7 +37,7 @@ from emu_planner.ros.diagnostics import diagnose
 from emu_planner.ros.outputs import ALL, Outputs
 from emu_planner.ros.params import PlannerParams, declare_params, refuse_old_names
 from emu_planner.ros.voice import GoalVoice, StatusBoard
-from emu_planner.wire.client import ClientConfig, RemotePlanner
+from emu_planner.wire.client import ClientConfig, RemotePlanner, ServerInfo
 from emu_planner.wire.credentials import Credentials
 from emu_planner.wire.images import Encoding, ImageConfig
 from emu_planner.wire.tracing import Tracing
@@ -71,7 +71,8 @@ class PlannerNode(LifecycleNode):
         self._board = StatusBoard(self._feed)
         if isinstance(self._planner, RemotePlanner):
             # it comes back by itself; until then the operator sees why nothing moves
-            self._planner.link_lost = lambda _: self._board.note_link(PlannerStatus.LINK_DISCONNECTED)
+            self._planner.link_lost = self._note_lost_link
+            self._planner.greeted = self._note_server
         if self._params.autostart:
             self.trigger_configure()
             self.trigger_activate()
@@ -217,7 +218,7 @@ class PlannerNode(LifecycleNode):
         _conclude(handle, result.ending)
         if result.ending is Ending.DEACTIVATED:
             self._running.release()
-        return convert.result_to_msg(result, self._outputs.frame_ids)
+        return convert.result_to_msg(result, self._outputs.frame_ids, self._outputs.model)
 
     def _begin(self, goal: PlanGoal) -> None:
         """Make it the node's goal, ending the one before, and start its thread."""
@@ -302,6 +303,7 @@ class PlannerNode(LifecycleNode):
                 self._feed.states() if self._active else [],
                 self._params.observation_max_age,
                 self._board.watched,
+                self._board.trouble,
             )
         )
 
@@ -311,6 +313,14 @@ class PlannerNode(LifecycleNode):
         # without it an action that awaits its goal would sleep until the executor's next event
         if self.executor is not None:
             self.executor.wake()
+
+    def _note_lost_link(self, error: PlanError) -> None:
+        # without its traceback, whose frames hold pictures
+        why = PlanError(error.code, error.message)
+        self._board.note_link(PlannerStatus.LINK_DISCONNECTED, why=why)
+
+    def _note_server(self, server: ServerInfo) -> None:
+        self._outputs.model = convert.ModelName(server.model, server.model_version)
 
     def _goal_of(self, plan_id: object) -> PlanGoal | None:
         with self._lock:
