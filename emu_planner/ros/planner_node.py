@@ -19,6 +19,7 @@ from emu_planner_msgs.srv import GetPlan, GetServerInfo, ReportOutcome, ReviewSu
 from rclpy.action import ActionServer, CancelResponse, GoalResponse
 from rclpy.action.server import ServerGoalHandle
 from rclpy.callback_groups import MutuallyExclusiveCallbackGroup, ReentrantCallbackGroup
+from rclpy.clock import Clock, ClockType
 from rclpy.exceptions import ParameterException
 from rclpy.executors import ExternalShutdownException, MultiThreadedExecutor
 from rclpy.lifecycle import LifecycleNode, LifecycleState, TransitionCallbackReturn
@@ -111,7 +112,9 @@ class PlannerNode(LifecycleNode):
             cancel_callback=self._cancel,
             callback_group=ReentrantCallbackGroup(),
         )
-        self._beat = self.create_timer(1.0, self._tell_state)
+        # a simulation that stands still, or has not begun, is no reason to fall silent
+        steady = Clock(clock_type=ClockType.STEADY_TIME)
+        self._beat = self.create_timer(1.0, self._tell_state, clock=steady)
         return TransitionCallbackReturn.SUCCESS
 
     def on_activate(self, state: LifecycleState) -> TransitionCallbackReturn:
