@@ -75,8 +75,13 @@ class PlannerNode(LifecycleNode):
             self._planner.link_lost = self._note_lost_link
             self._planner.greeted = self._note_server
         if self._params.autostart:
-            self.trigger_configure()
-            self.trigger_activate()
+            self._bring_up()
+
+    def _bring_up(self) -> None:
+        """Configure and activate. ValueError: it was refused."""
+        for trigger in (self.trigger_configure, self.trigger_activate):
+            if trigger() != TransitionCallbackReturn.SUCCESS:
+                raise ValueError("the planner node could not be configured and activated; see its log above")
 
     # -- lifecycle ----------------------------------------------------------------------------
 
