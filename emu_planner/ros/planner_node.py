@@ -6,6 +6,7 @@ proposes and never moves anything: there is no publisher of motion here. An exec
 Knows no model.
 """
 
+import contextlib
 import itertools
 import threading
 import time
@@ -21,9 +22,10 @@ from rclpy.action.server import ServerGoalHandle
 from rclpy.callback_groups import MutuallyExclusiveCallbackGroup, ReentrantCallbackGroup
 from rclpy.clock import Clock, ClockType
 from rclpy.exceptions import ParameterException
-from rclpy.executors import ExternalShutdownException, MultiThreadedExecutor
+from rclpy.executors import Executor, MultiThreadedExecutor
 from rclpy.lifecycle import LifecycleNode, LifecycleState, TransitionCallbackReturn
 from rclpy.service_introspection import ServiceIntrospectionState
+from rclpy.signals import SignalHandlerOptions
 from rclpy.task import Future
 from std_srvs.srv import SetBool, Trigger
 
@@ -37,6 +39,7 @@ from emu_planner.ros.cameras import Cameras
 from emu_planner.ros.diagnostics import diagnose
 from emu_planner.ros.outputs import ALL, Outputs
 from emu_planner.ros.params import PlannerParams, declare_params, refuse_old_names
+from emu_planner.ros.spinning import spun, wait_until_told_to_end, where_it_spins
 from emu_planner.ros.voice import GoalVoice, StatusBoard
 from emu_planner.wire.client import ClientConfig, RemotePlanner, ServerInfo
 from emu_planner.wire.credentials import Credentials
@@ -148,14 +151,24 @@ class PlannerNode(LifecycleNode):
             self._withdraw_offers()
         return TransitionCallbackReturn.SUCCESS
 
-    def stop_cameras(self) -> None:
-        """Stop listening; a process may end only after this."""
+    def end(self, executor: Executor) -> None:
+        """The process ends: give the goal its result, stop listening, and leave the service in order."""
+        self._stop_planning()
+        with contextlib.suppress(TimeoutError):
+            # the result is sent by a task that waits behind the goal's own
+            where_it_spins(executor, time.sleep, 0.0, timeout_s=_WIND_DOWN_S)
+        if isinstance(self._planner, RemotePlanner):
+            self._planner.close()
+        if self._worker is not None:
+            self._worker.join(_WIND_DOWN_S)
+
+    def _stop_cameras(self) -> None:
         if self._cameras is not None:
             self._cameras.stop()
             self._cameras = None
 
     def _stop_planning(self) -> None:
-        self.stop_cameras()
+        self._stop_cameras()
         self._feed.clear()
         with self._lock:
             self._active, goal = False, self._goal
@@ -391,8 +404,12 @@ def make_remote_planner(params: PlannerParams) -> Planner:
 
 
 def run_node(make_planner: Callable[[PlannerParams], Planner], args: list[str] | None = None) -> None:
-    """Spin one planner node until it is told to stop. SystemExit: parameters or credentials are wrong."""
-    rclpy.init(args=args)
+    """Spin one planner node until it is told to end.
+
+    Raises:
+        SystemExit: 2: parameters or credentials are wrong; 1: a callback failed, its traceback is printed.
+    """
+    rclpy.init(args=args, signal_handler_options=SignalHandlerOptions.NO)
     executor = MultiThreadedExecutor(num_threads=4)
     try:
         node = PlannerNode(make_planner)
@@ -401,12 +418,12 @@ def run_node(make_planner: Callable[[PlannerParams], Planner], args: list[str] |
         rclpy.try_shutdown()
         raise SystemExit(2) from error
     executor.add_node(node)
-    try:
-        executor.spin()
-    except (KeyboardInterrupt, ExternalShutdownException):
-        rclpy.try_shutdown()
-    finally:
-        node.stop_cameras()
+    with spun(executor) as thread:
+        told = wait_until_told_to_end(thread)
+        node.end(executor)
+    rclpy.try_shutdown()
+    if not told:
+        raise SystemExit(1)
 
 
 def main(args: list[str] | None = None) -> None:
