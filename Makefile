@@ -72,7 +72,7 @@ docs: setup $(STAMPS)/docs
 
 # Some minutes, so no part of `test`. ARGS: which tests colcon runs, the quick ones of the packages unless told.
 colcon: setup
-	$(BIN)/python tools/check_colcon.py $(ARGS)
+	$(BIN)/python -m tools.check_colcon $(ARGS)
 
 # An old generator in an environment of its own: its code loads on every protobuf from 3.20 on.
 # It has wheels for Python 3.11, none for 3.12.

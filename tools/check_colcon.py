@@ -4,7 +4,7 @@ Everything goes into a temporary folder: nothing that is installed changes. A wa
 C++ compilers, or whatever CMake and Python write to stderr. Colcon calls a run without any test a
 success; here it is a failure. Needs what build_messages.py needs. Knows no node.
 
-Usage: .venv/bin/python tools/check_colcon.py [what pytest is to run]
+Usage: .venv/bin/python -m tools.check_colcon [what pytest is to run]
 """
 
 import os
@@ -14,7 +14,7 @@ import tempfile
 import xml.etree.ElementTree as ET
 from pathlib import Path
 
-from build_messages import ROOT, colcon_environment, correct_include_paths, require_environment
+from tools.build_messages import ROOT, colcon_environment, correct_include_paths, require_environment
 
 _STRICT = "-Wall -Wextra -Werror"
 # what is quick; everything is `make test`
