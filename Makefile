@@ -7,6 +7,7 @@
 #   make format  lay the code out
 #   make setup   the virtual environment: packages, ROS 2 from its wheels, messages built by colcon
 #   make docs    the documentation site, in out/site; a broken link is an error
+#   make colcon  both packages built and tested by colcon as ROS users do, warnings as errors
 #   make proto   the generated code of the wire and of stories, from their .proto files
 #   make clean   remove what the above made
 #
@@ -22,7 +23,7 @@ SHELL := /bin/bash
 .SHELLFLAGS := -eu -o pipefail -c
 .DELETE_ON_ERROR:
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test bench lint format docs proto clean
+.PHONY: help setup demo test bench lint format docs colcon proto clean
 
 VENV := .venv
 BIN := $(VENV)/bin
@@ -42,7 +43,7 @@ REQUIREMENTS := $(filter-out $(OPTIONAL),$(wildcard requirements/*.txt))
 MESSAGES := $(shell find msgs -type f)
 
 help:
-	@sed -n '3,11s/^# \{0,1\}//p' Makefile
+	@sed -n '3,12s/^# \{0,1\}//p' Makefile
 
 setup: $(STAMPS)/package $(STAMPS)/messages
 
@@ -68,6 +69,10 @@ format: setup
 docs: setup $(STAMPS)/docs
 	NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --strict
 	@echo "open out/site/index.html"
+
+# Some minutes, so no part of `test`. ARGS: which tests colcon runs, the quick ones of the packages unless told.
+colcon: setup
+	$(BIN)/python -m tools.check_colcon $(ARGS)
 
 # An old generator in an environment of its own: its code loads on every protobuf from 3.20 on.
 # It has wheels for Python 3.11, none for 3.12.

@@ -5,24 +5,19 @@ ros2 launch emu_planner planner.launch.py start_service:=false server:=gpu-machi
 """
 
 from launch import LaunchDescription
-from launch.actions import DeclareLaunchArgument, EmitEvent, ExecuteProcess, RegisterEventHandler
+from launch.actions import DeclareLaunchArgument, ExecuteProcess
 from launch.conditions import IfCondition
-from launch.events import matches_action
 from launch.substitutions import LaunchConfiguration, PathJoinSubstitution, PythonExpression
 from launch_ros.actions import LifecycleNode, Node
-from launch_ros.event_handlers import OnStateTransition
-from launch_ros.events.lifecycle import ChangeState
 from launch_ros.parameter_descriptions import ParameterFile, ParameterValue
 from launch_ros.substitutions import ExecutableInPackage, FindPackageShare
-from lifecycle_msgs.msg import Transition
 
 PACKAGE = "emu_planner"
 
 
 def generate_launch_description() -> LaunchDescription:
-    """Declare the arguments, then the service, the node and what brings it up."""
-    planner = planner_node()
-    return LaunchDescription([*arguments(), plan_service(), recorder(), planner, *bring_up(planner)])
+    """Declare the arguments, then the service, the recorder and the node."""
+    return LaunchDescription([*arguments(), plan_service(), recorder(), planner_node()])
 
 
 def arguments() -> list[DeclareLaunchArgument]:
@@ -118,7 +113,7 @@ def recorder() -> Node:
 
 
 def planner_node() -> LifecycleNode:
-    """The node. Its own autostart stays off: the events below do it, and see it fail."""
+    """The node. It brings itself up: launch's request to do so may get lost, or reach one that is ending."""
     return LifecycleNode(
         package=PACKAGE,
         executable="planner_node",
@@ -133,28 +128,8 @@ def planner_node() -> LifecycleNode:
                 "camera_frozen_after": ParameterValue(
                     LaunchConfiguration("camera_frozen_after"), value_type=float
                 ),
-                "autostart": False,
+                "autostart": ParameterValue(LaunchConfiguration("autostart"), value_type=bool),
             },
         ],
         arguments=["--ros-args", "--log-level", LaunchConfiguration("log_level")],
     )
-
-
-def bring_up(planner: LifecycleNode) -> list[EmitEvent | RegisterEventHandler]:
-    """Configure the node, and activate it once it is configured, unless autostart is off."""
-    autostart = IfCondition(LaunchConfiguration("autostart"))
-    activate_when_configured = OnStateTransition(
-        target_lifecycle_node=planner,
-        start_state="configuring",
-        goal_state="inactive",
-        entities=[EmitEvent(event=change_of(planner, Transition.TRANSITION_ACTIVATE))],
-    )
-    return [
-        RegisterEventHandler(activate_when_configured, condition=autostart),
-        EmitEvent(event=change_of(planner, Transition.TRANSITION_CONFIGURE), condition=autostart),
-    ]
-
-
-def change_of(planner: LifecycleNode, transition: int) -> ChangeState:
-    """A request to this node to make one transition."""
-    return ChangeState(lifecycle_node_matcher=matches_action(planner), transition_id=transition)

@@ -109,15 +109,19 @@ def remove_old_build() -> None:
         path.unlink()
 
 
-def build() -> None:
-    """Run colcon in ros2_ws, with an environment in which this prefix is the only ROS."""
+def colcon_environment() -> dict[str, str]:
+    """Variables in which this prefix is the only ROS."""
     foreign = ("AMENT_", "CMAKE_", "COLCON_", "ROS_", "PYTHONPATH", "PYTHONHOME")
     env = {name: value for name, value in os.environ.items() if not name.startswith(foreign)}
-    env |= {
+    return env | {
         "AMENT_PREFIX_PATH": str(PREFIX),
         "CMAKE_PREFIX_PATH": str(PREFIX),
         "PATH": os.pathsep.join([str(PREFIX / "bin"), env.get("PATH", os.defpath)]),
     }
+
+
+def build() -> None:
+    """Run colcon in ros2_ws."""
     command = [sys.executable, "-m", "colcon", "--log-base", str(PREFIX / "colcon" / "log"), "build"]
     command += ["--base-paths", str(ROOT / "msgs"), "--packages-select", PACKAGE]
     command += ["--build-base", str(PREFIX / "colcon" / "build")]
@@ -126,7 +130,12 @@ def build() -> None:
     command += ["--cmake-args", "-G", "Ninja", "-DBUILD_TESTING=OFF"]
     command += [f"-DPython3_EXECUTABLE={sys.executable}"]
     result = subprocess.run(
-        command, cwd=ROOT / "ros2_ws", env=env, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, check=False
+        command,
+        cwd=ROOT / "ros2_ws",
+        env=colcon_environment(),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        check=False,
     )
     if result.returncode:
         sys.stdout.write(result.stdout.decode(errors="replace")[-8000:])

@@ -26,6 +26,7 @@ from action_msgs.msg import GoalStatus
 from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus
 from emu_planner_msgs.action import PlanTask
 from emu_planner_msgs.msg import Plan, PlannerStatus
+from rcl_interfaces.srv import GetParameters
 from rclpy.action import ActionClient
 from rclpy.executors import SingleThreadedExecutor
 from rclpy.node import Node
@@ -34,6 +35,7 @@ from std_srvs.srv import SetBool, Trigger
 from emu_planner.cli.goal_client import error_of
 from emu_planner.cli.processes import Children, free_domain, free_port
 from emu_planner.plan import Frame, Observation, Still, Stop, Task
+from emu_planner.ros.asking import Question
 from emu_planner.ros.outputs import ALL, LATCHED
 from emu_planner.wire.client import RemotePlanner
 from tools.rig_parts import CAMERAS
@@ -120,6 +122,10 @@ class Rig:
         words = [word for name, value in values.items() for word in ("-p", f"{name}:={value}")]
         self.start("planner", "emu_planner.ros.planner_node", "--ros-args", *words)
         self.until(self.client.server_is_ready, "the planner node")
+        client = self.node.create_client(GetParameters, "planner/get_parameters")
+        self.until(client.service_is_ready, "the planner node")
+        self.until(Question(client, GetParameters.Request()).is_answered, "the planner node to know this one")
+        self.node.destroy_client(client)
 
     def goal(self, **fields: Any) -> "Run":
         """Send a goal; its handle says whether it was accepted."""

@@ -5,6 +5,7 @@ the node's parameters name; they are asked for, and go into the bag too. Memory 
 may wait in the subscriptions, by `memory_mb` of pictures, and by one chunk of the file. Knows no plan.
 """
 
+import math
 import signal
 import struct
 import threading
@@ -47,6 +48,9 @@ from emu_planner.ros.params import CameraParams
 
 # how often the file is brought up to date, and the planner node is looked for, s
 _BEAT_S = 0.5
+# how long the planner node may take to answer before it is asked again: an answer can get lost when the
+# node has not yet discovered who asks (ros/asking.py), s
+_AGAIN_S = 2.0
 # how long a signal may wait to be seen, s
 _LOOK_S = 0.25
 _NEVER = QosTime(sec=0, nsec=0)
@@ -87,6 +91,7 @@ class Recorder:
     def __init__(self, node: Node, bag: BagWriter, config: RecorderConfig) -> None:
         self._node, self._bag, self._config = node, bag, config
         self._asks = True  # the node's parameters are to be asked for
+        self._answer_by_s = math.inf  # until when an answer is waited for; infinite: none is
         self._cameras: dict[str, Topic] = {}
         self._streams: dict[str, PictureStream] = {}  # by topic
         self._known: set[str] = set()
@@ -164,8 +169,10 @@ class Recorder:
     def _beat(self) -> None:
         self._bag.flush()
         self._expected = [(topic, take) for topic, take in self._expected if not self._join(topic, take)]
-        if self._asks and self._list.service_is_ready() and self._get.service_is_ready():
-            self._asks = False
+        now_s = time.monotonic()
+        asks = self._asks or now_s > self._answer_by_s
+        if asks and self._list.service_is_ready() and self._get.service_is_ready():
+            self._asks, self._answer_by_s = False, now_s + _AGAIN_S
             self._list.call_async(ListParameters.Request()).add_done_callback(self._take_names)
 
     def _take_names(self, future: Any) -> None:
@@ -174,6 +181,7 @@ class Recorder:
         self._get.call_async(request).add_done_callback(partial(self._take_values, names))
 
     def _take_values(self, names: list[str], future: Any) -> None:
+        self._answer_by_s = math.inf
         values = future.result().values
         event = ParameterEvent(
             stamp=self._node.get_clock().now().to_msg(),

@@ -20,6 +20,7 @@ from emu_planner_msgs.msg import Keyframe, Plan, PlanProgress, Subgoal
 from lifecycle_msgs.msg import State, Transition
 from lifecycle_msgs.srv import ChangeState, GetState
 from rclpy.action import ActionClient
+from rclpy.client import Client
 from rclpy.executors import SingleThreadedExecutor
 from rclpy.node import Node
 from rclpy.signals import SignalHandlerOptions
@@ -30,6 +31,7 @@ from unique_identifier_msgs.msg import UUID
 from emu_planner.cli.pictures import Rgb
 from emu_planner.cli.record import DemoError, StepRecord
 from emu_planner.plan import Frame
+from emu_planner.ros.asking import Question
 from emu_planner.ros.convert import compressed_to_frame, frame_to_image, image_to_frame
 from emu_planner.ros.outputs import ALL, LATCHED, NEWEST
 from emu_planner.ros.spinning import where_it_spins
@@ -83,6 +85,10 @@ class GoalClient:
         self._node.create_subscription(Keyframe, "planner/keyframes", self._take_keyframe, ALL)
         self._node.create_subscription(Plan, "planner/plan", self._take_plan, LATCHED)
         self._action = ActionClient(self._node, PlanTask, "planner/plan_task")
+        self._change = self._node.create_client(ChangeState, "planner/change_state")
+        self._evaluate = self._node.create_client(Trigger, "sim/evaluate")
+        # made last and asked first: who has answered it knows all of the above (ros/asking.py)
+        self._get_state = self._node.create_client(GetState, "planner/get_state")
         self._executor = SingleThreadedExecutor()
         self._executor.add_node(self._node)
         self._thread = threading.Thread(target=self._executor.spin, name="operator", daemon=True)
@@ -118,7 +124,7 @@ class GoalClient:
 
     def activate_planner(self, timeout_s: float) -> None:
         """Bring the lifecycle node into its active state, from wherever it is."""
-        answer = self._call(GetState, "planner/get_state", GetState.Request(), timeout_s)
+        answer = self._ask(self._get_state, GetState.Request(), timeout_s)
         state = answer.current_state.id
         transitions = {
             State.PRIMARY_STATE_UNCONFIGURED: (
@@ -132,14 +138,14 @@ class GoalClient:
             raise DemoError(f"the planner node is {answer.current_state.label}; start it again")
         for transition in transitions[state]:
             request = ChangeState.Request(transition=Transition(id=transition))
-            if not self._call(ChangeState, "planner/change_state", request, timeout_s).success:
+            if not self._call(self._change, request, timeout_s).success:
                 raise DemoError(f"the planner node refuses lifecycle transition {transition}; see its log")
 
     def wait_for_planner(self, timeout_s: float) -> None:
         """Until somebody else has activated the planner node. DemoError: nobody does."""
         deadline = time.monotonic() + timeout_s
         while True:
-            answer = self._call(GetState, "planner/get_state", GetState.Request(), timeout_s)
+            answer = self._ask(self._get_state, GetState.Request(), timeout_s)
             if answer.current_state.id == State.PRIMARY_STATE_ACTIVE:
                 return
             if time.monotonic() > deadline:
@@ -148,7 +154,7 @@ class GoalClient:
 
     def evaluate(self, timeout_s: float = _SERVICE_TIMEOUT_S) -> dict[str, Any]:
         """What the simulator says of its scene and of the task: see sim.ros_node."""
-        answer = self._call(Trigger, "sim/evaluate", Trigger.Request(), timeout_s)
+        answer = self._ask(self._evaluate, Trigger.Request(), timeout_s)
         told: dict[str, Any] = json.loads(answer.message)
         return told
 
@@ -291,16 +297,20 @@ class GoalClient:
 
     # -- waiting ------------------------------------------------------------------------------
 
-    def _call(self, kind: Any, name: str, request: Any, timeout_s: float) -> Any:
-        """A service's answer. DemoError: none in time."""
-        client = self._node.create_client(kind, name)
-        try:
-            self._wait(client.service_is_ready, timeout_s, f"the service {name}")
-            future = client.call_async(request)
-            self._wait(future.done, timeout_s, f"an answer of {name}")
-            return future.result()
-        finally:
-            self._node.destroy_client(client)
+    def _ask(self, client: Client, request: Any, timeout_s: float) -> Any:
+        """A service's answer to what may be asked twice. DemoError: none in time."""
+        self._wait(client.service_is_ready, timeout_s, f"the service {client.service_name}")
+        question = Question(client, request)
+        self._wait(question.is_answered, timeout_s, f"an answer of {client.service_name}")
+        question.drop()
+        return question.answer()
+
+    def _call(self, client: Client, request: Any, timeout_s: float) -> Any:
+        """The same for what may not, of a node that has answered before."""
+        self._wait(client.service_is_ready, timeout_s, f"the service {client.service_name}")
+        future = client.call_async(request)
+        self._wait(future.done, timeout_s, f"an answer of {client.service_name}")
+        return future.result()
 
     def _wait(self, condition: Callable[[], bool], timeout_s: float, what: str) -> None:
         deadline = time.monotonic() + timeout_s

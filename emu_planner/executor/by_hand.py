@@ -10,11 +10,13 @@ else (epochs, expiry, hold, reports) SubgoalExecutor does. Two things are yours 
 """
 
 import queue
+import signal
 
 import rclpy
 from rcl_interfaces.msg import ParameterDescriptor
-from rclpy.executors import ExternalShutdownException, SingleThreadedExecutor
+from rclpy.executors import SingleThreadedExecutor
 from rclpy.node import Node
+from rclpy.signals import SignalHandlerOptions
 from std_srvs.srv import SetBool
 
 from emu_planner.executor.executor import SubgoalExecutor, Work
@@ -68,14 +70,17 @@ class ExecuteByHand(Node):
 
 def main(args: list[str] | None = None) -> None:
     """Entry point: one executor, until it is told to stop."""
-    rclpy.init(args=args)
+    told: list[int] = []
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, lambda number, _: told.append(number))
+    # rclpy's own handlers would end ROS under a robot that moves
+    rclpy.init(args=args, signal_handler_options=SignalHandlerOptions.NO)
     node = ExecuteByHand()
     executor = SingleThreadedExecutor()
     executor.add_node(node)
     try:
-        executor.spin()
-    except (KeyboardInterrupt, ExternalShutdownException):
-        pass
+        while not told:
+            executor.spin_once(_CYCLE_S)
     finally:
         # a body in the middle of a movement must not end with its process
         node.subgoals.stop(_STANDSTILL_S)

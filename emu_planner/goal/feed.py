@@ -93,13 +93,14 @@ class CameraFeed:
             box.clear()
 
     def moment(self) -> Mapping[str, Moment]:
-        """Now, on each camera's clock: its newest stamp plus the time since that arrived."""
+        """Now, on each camera's clock: its newest stamp plus the time since that arrived, at its pace."""
         now = time.monotonic()
+
+        def on_its_clock(watch: CameraWatch, stamp: float, arrival: float) -> Moment:
+            return Moment(watch.clock, stamp + watch.pace() * min(now - arrival, _LONGEST_EXTRAPOLATION_S))
+
         with self._lock:
-            return {
-                name: Moment(self._watches[name].clock, stamp + min(now - arrival, _LONGEST_EXTRAPOLATION_S))
-                for name, (stamp, arrival) in self._arrivals.items()
-            }
+            return {name: on_its_clock(self._watches[name], *seen) for name, seen in self._arrivals.items()}
 
     def captured(self, camera: str) -> Moment | None:
         """When the camera's newest picture was captured, on the camera's clock; None without one."""

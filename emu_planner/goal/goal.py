@@ -10,6 +10,7 @@ import time
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 
+from emu_planner.goal.clock import ClockWatch
 from emu_planner.goal.feed import CameraFeed, FreshFrames, Moment
 from emu_planner.goal.patience import Patience
 from emu_planner.goal.states import (
@@ -48,6 +49,8 @@ from emu_planner.plan import (
 )
 
 _LONGEST_INSTRUCTION = 2000
+# how often the node's clock is looked at while a step is on offer: a simulation's has a pace of its own, s
+_CLOCK_LOOK_S = 0.05
 
 
 class PlanGoal:
@@ -72,6 +75,7 @@ class PlanGoal:
         self.request = request
         self._planner, self._feed, self._limits = planner, feed, limits
         self._listener, self._next_epoch, self._now_s = listener, next_epoch, now_s
+        self._clock = ClockWatch(now_s)
         self._changed = threading.Condition()
         self._stop = Stop()
         self._begun_s = time.monotonic()
@@ -303,6 +307,7 @@ class PlanGoal:
 
     def _start(self, started: PlanStarted, frames: FreshFrames) -> None:
         with self._changed:
+            self._clock.jump_s()  # from now on a jump is one since the pictures were taken
             self._pictures = tuple(frames.taken.get(started.observation_seq, {}).items())
             self._planned_from = frames.last.get(started.observation_seq)
             self._stamp_s = started.observation_stamp_s
@@ -341,19 +346,34 @@ class PlanGoal:
         with self._changed:
             if self.has_ended or self._steps[index].state is not StepState.APPROVED:
                 return self._steps[index].state
-            validity_s = self._limits.subgoal_validity_s
-            until_s = self._now_s() + validity_s
             self._offered = index
-            self._put(replace(self._steps[index], valid_until_s=until_s))
-            self._listener.step_offered(self.view(), self._steps[index])
-            self._tell(Phase.WAITING_OUTCOME, index, self._steps[index].step.subgoal, 1.0)
-            if not self._wait(index, (StepState.APPROVED,), validity_s):
-                self._withdraw()
+            if not self._clock_went_back():
+                until_s = self._now_s() + self._limits.subgoal_validity_s
+                self._put(replace(self._steps[index], valid_until_s=until_s))
+                self._listener.step_offered(self.view(), self._steps[index])
+                self._tell(Phase.WAITING_OUTCOME, index, self._steps[index].step.subgoal, 1.0)
+                self._await_start(index, until_s)
         self._watch_over(index)
         with self._changed:
             self._wait(index, (StepState.ACTIVE,), None)
             self._offered = None
             return self._steps[index].state
+
+    def _await_start(self, index: int, until_s: float) -> None:
+        """Wait until the step on offer is started; take it back when that is too late on the node's clock."""
+        while not self._wait(index, (StepState.APPROVED,), _CLOCK_LOOK_S):
+            if not self._clock_went_back() and self._now_s() > until_s:
+                self._withdraw()
+
+    def _clock_went_back(self) -> bool:
+        """Take the step on offer back if so: valid_until means nothing then, and the world is another one."""
+        jump_s = self._clock.jump_s()
+        if jump_s:
+            # forward too: no picture from before is fresh
+            self._after = self._feed.moment()
+        if jump_s < 0:
+            self._withdraw(f"the clock went back by {-jump_s:.1f} s")
+        return jump_s < 0
 
     def _watch_over(self, index: int) -> None:
         """Look at the step now and then while it is carried out; take it back when it drifts."""

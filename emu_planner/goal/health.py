@@ -18,6 +18,8 @@ _STRIDE = 16
 _ARRIVALS = 31
 # a camera that was silent for longer has no rate, s
 _SILENCE_S = 2.0
+# the pace of a camera's clock is taken over no less than this, s
+_PACE_S = 0.5
 # a stamp that goes back by more is another clock: a driver or a simulation began anew, s
 _CLOCK_JUMP_S = 0.5
 
@@ -46,14 +48,17 @@ class CameraWatch:
         self._changed_s, self._level, self._size = 0.0, 0.0, (0, 0)
         self._stamp_s: float | None = None
         self._arrivals: deque[float] = deque(maxlen=_ARRIVALS)
+        self._stamps: deque[float] = deque(maxlen=_ARRIVALS)
         self.clock = 0  # times that the camera's clock jumped back
 
     def see(self, frame: Frame, now_s: float) -> None:
         """Look at a picture that has just arrived."""
         if self._stamp_s is not None and frame.stamp_s < self._stamp_s - _CLOCK_JUMP_S:
             self.clock += 1
+            self._stamps.clear()
         self._stamp_s = frame.stamp_s
         self._arrivals.append(now_s)
+        self._stamps.append(frame.stamp_s)
         sample = frame.rgb[::_STRIDE, ::_STRIDE]
         if self._sample is None or not np.array_equal(sample, self._sample):
             # a copy: the whole picture would be kept otherwise
@@ -65,12 +70,20 @@ class CameraWatch:
         """The camera is not listened to: what comes next is compared with nothing before."""
         self._sample = None
         self._arrivals.clear()
+        self._stamps.clear()
 
     def rate_hz(self, now_s: float) -> float:
         """Pictures a second over the last ones; 0 before the second, and when they have ceased."""
         if len(self._arrivals) < 2 or now_s - self._arrivals[-1] > _SILENCE_S:
             return 0.0
         return (len(self._arrivals) - 1) / max(self._arrivals[-1] - self._arrivals[0], 1e-9)
+
+    def pace(self) -> float:
+        """Seconds on the camera's clock in one of ours: less than 1 in a slow simulation; never more."""
+        count = len(self._stamps)
+        if count < 2 or (took_s := self._arrivals[-1] - self._arrivals[-count]) < _PACE_S:
+            return 1.0
+        return min(max((self._stamps[-1] - self._stamps[0]) / took_s, 0.0), 1.0)
 
     def trouble(self) -> str:
         """Why nothing should be planned from this camera's newest picture; empty: nothing is wrong."""

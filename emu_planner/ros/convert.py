@@ -3,7 +3,7 @@
 import array
 import math
 from collections.abc import Iterable, Mapping
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 import cv2
 import numpy as np
@@ -97,6 +97,15 @@ ENDING_CODES = {
     Ending.REVIEW_REJECTED: PlanTask.Result.REVIEW_REJECTED,
     Ending.OUTCOME_FAILED: PlanTask.Result.OUTCOME_FAILED,
 }
+
+
+@dataclass(frozen=True)
+class ModelName:
+    """Who makes plans, as the service says; empty: it did not, or the node plans by itself."""
+
+    name: str = ""
+    # exact identity of its checkpoint
+    version: str = ""
 
 
 # -- pictures ---------------------------------------------------------------------------------
@@ -256,8 +265,9 @@ def subgoal_to_msg(plan: PlanView, made: PlannedStep, frame_ids: Mapping[str, st
     return message
 
 
-def plan_to_msg(plan: PlanView, frame_ids: Mapping[str, str]) -> Plan:
-    """The whole plan, without pictures."""
+def plan_to_msg(plan: PlanView, frame_ids: Mapping[str, str], model: ModelName) -> Plan:
+    """The whole plan, without pictures; one that has not begun was made by no model."""
+    made_by = model if plan.seed is not None else ModelName()
     message = Plan(
         plan_id=id_to_msg(plan.request.plan_id),
         epoch=plan.epoch,
@@ -265,6 +275,8 @@ def plan_to_msg(plan: PlanView, frame_ids: Mapping[str, str]) -> Plan:
         state=PLAN_STATES.get(plan.ending, Plan.STATE_FAILED),
         finish_reason=plan.finish,
         subgoals=[subgoal_to_msg(plan, made, frame_ids) for made in plan.steps],
+        model=made_by.name,
+        model_version=made_by.version,
         seed=plan.seed or 0,
     )
     message.header.stamp = s_to_time(plan.stamp_s)
@@ -349,13 +361,13 @@ def look_to_msg(plan: PlanView, made: PlannedStep, look: Look) -> StepProgress:
     return message
 
 
-def result_to_msg(result: Result, frame_ids: Mapping[str, str]) -> PlanTask.Result:
+def result_to_msg(result: Result, frame_ids: Mapping[str, str], model: ModelName) -> PlanTask.Result:
     """What the goal came to."""
     code = ENDING_CODES.get(result.ending, PlanTask.Result.UNKNOWN)
     if result.error is not None:
         code = ERROR_CODES[result.error]
     return PlanTask.Result(
-        plan=plan_to_msg(result.plan, frame_ids),
+        plan=plan_to_msg(result.plan, frame_ids, model),
         error_code=code,
         error_msg=result.message,
         total_time=s_to_duration(result.seconds),

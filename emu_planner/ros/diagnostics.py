@@ -11,7 +11,7 @@ from emu_planner_msgs.msg import PlannerStatus
 
 from emu_planner.goal.feed import CameraState
 from emu_planner.goal.states import Look
-from emu_planner.plan import Verdict
+from emu_planner.plan import ErrorCode, PlanError, Verdict
 
 _LINKS = {
     PlannerStatus.LINK_DISCONNECTED: (DiagnosticStatus.WARN, "not connected, or not asked yet"),
@@ -20,6 +20,8 @@ _LINKS = {
     PlannerStatus.LINK_READY: (DiagnosticStatus.OK, "ready"),
     PlannerStatus.LINK_DEGRADED: (DiagnosticStatus.WARN, "answers are late or pictures are missing"),
 }
+# what does not pass by itself
+_LASTING = (ErrorCode.INCOMPATIBLE_SERVER, ErrorCode.UNAUTHENTICATED)
 
 
 def diagnose(
@@ -29,6 +31,7 @@ def diagnose(
     cameras: Sequence[CameraState],
     max_age_s: float,
     watched: Look | None = None,
+    trouble: PlanError | None = None,
 ) -> DiagnosticArray:
     """One status each for the link, the hold, the step that is carried out, and one a camera.
 
@@ -39,8 +42,12 @@ def diagnose(
         server: the service's address, the hardware_id of the link.
         max_age_s: a camera silent for longer is not planned from.
         watched: the last look at the step that is carried out; None: none is watched.
+        trouble: why the link is as it is; None: nothing is wrong, or nobody knows.
     """
     level, words = _LINKS[status.link]
+    if trouble is not None:
+        words = trouble.message
+        level = DiagnosticStatus.ERROR if trouble.code in _LASTING else level
     link = _status(
         f"{node}: link",
         server,

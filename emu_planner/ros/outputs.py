@@ -57,6 +57,8 @@ class Outputs:
         # of each camera, as its messages tell
         self.frame_ids: dict[str, str] = {}
         self.infos: dict[str, CameraInfo] = {}
+        # who plans, as it said at the beginning of the newest plan
+        self.model = convert.ModelName()
         self._publishers: list[Any] = []
         self._plan = self._publish(Plan, "~/plan", LATCHED)
         self._active = self._publish(Subgoal, "~/active_subgoal", latched_for(validity_s))
@@ -82,7 +84,7 @@ class Outputs:
 
     def plan(self, plan: PlanView) -> None:
         """The plan as it stands."""
-        self._send(self._plan, convert.plan_to_msg(plan, self.frame_ids))
+        self._send(self._plan, convert.plan_to_msg(plan, self.frame_ids, self.model))
 
     def observed(self, pictures: Iterable[tuple[str, float]]) -> None:
         """Which pictures a plan was begun from: a Header each, with its stamp and its camera's name."""

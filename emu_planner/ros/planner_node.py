@@ -6,6 +6,7 @@ proposes and never moves anything: there is no publisher of motion here. An exec
 Knows no model.
 """
 
+import contextlib
 import itertools
 import threading
 import time
@@ -19,10 +20,12 @@ from emu_planner_msgs.srv import GetPlan, GetServerInfo, ReportOutcome, ReviewSu
 from rclpy.action import ActionServer, CancelResponse, GoalResponse
 from rclpy.action.server import ServerGoalHandle
 from rclpy.callback_groups import MutuallyExclusiveCallbackGroup, ReentrantCallbackGroup
+from rclpy.clock import Clock, ClockType
 from rclpy.exceptions import ParameterException
-from rclpy.executors import ExternalShutdownException, MultiThreadedExecutor
+from rclpy.executors import Executor, MultiThreadedExecutor
 from rclpy.lifecycle import LifecycleNode, LifecycleState, TransitionCallbackReturn
 from rclpy.service_introspection import ServiceIntrospectionState
+from rclpy.signals import SignalHandlerOptions
 from rclpy.task import Future
 from std_srvs.srv import SetBool, Trigger
 
@@ -36,8 +39,9 @@ from emu_planner.ros.cameras import Cameras
 from emu_planner.ros.diagnostics import diagnose
 from emu_planner.ros.outputs import ALL, Outputs
 from emu_planner.ros.params import PlannerParams, declare_params, refuse_old_names
+from emu_planner.ros.spinning import spun, wait_until_told_to_end, where_it_spins
 from emu_planner.ros.voice import GoalVoice, StatusBoard
-from emu_planner.wire.client import ClientConfig, RemotePlanner
+from emu_planner.wire.client import ClientConfig, RemotePlanner, ServerInfo
 from emu_planner.wire.credentials import Credentials
 from emu_planner.wire.images import Encoding, ImageConfig
 from emu_planner.wire.tracing import Tracing
@@ -71,10 +75,16 @@ class PlannerNode(LifecycleNode):
         self._board = StatusBoard(self._feed)
         if isinstance(self._planner, RemotePlanner):
             # it comes back by itself; until then the operator sees why nothing moves
-            self._planner.link_lost = lambda _: self._board.note_link(PlannerStatus.LINK_DISCONNECTED)
+            self._planner.link_lost = self._note_lost_link
+            self._planner.greeted = self._note_server
         if self._params.autostart:
-            self.trigger_configure()
-            self.trigger_activate()
+            self._bring_up()
+
+    def _bring_up(self) -> None:
+        """Configure and activate. ValueError: it was refused."""
+        for trigger in (self.trigger_configure, self.trigger_activate):
+            if trigger() != TransitionCallbackReturn.SUCCESS:
+                raise ValueError("the planner node could not be configured and activated; see its log above")
 
     # -- lifecycle ----------------------------------------------------------------------------
 
@@ -110,7 +120,9 @@ class PlannerNode(LifecycleNode):
             cancel_callback=self._cancel,
             callback_group=ReentrantCallbackGroup(),
         )
-        self._beat = self.create_timer(1.0, self._tell_state)
+        # a simulation that stands still, or has not begun, is no reason to fall silent
+        steady = Clock(clock_type=ClockType.STEADY_TIME)
+        self._beat = self.create_timer(1.0, self._tell_state, clock=steady)
         return TransitionCallbackReturn.SUCCESS
 
     def on_activate(self, state: LifecycleState) -> TransitionCallbackReturn:
@@ -139,14 +151,24 @@ class PlannerNode(LifecycleNode):
             self._withdraw_offers()
         return TransitionCallbackReturn.SUCCESS
 
-    def stop_cameras(self) -> None:
-        """Stop listening; a process may end only after this."""
+    def end(self, executor: Executor) -> None:
+        """The process ends: give the goal its result, stop listening, and leave the service in order."""
+        self._stop_planning()
+        with contextlib.suppress(TimeoutError):
+            # the result is sent by a task that waits behind the goal's own
+            where_it_spins(executor, time.sleep, 0.0, timeout_s=_WIND_DOWN_S)
+        if isinstance(self._planner, RemotePlanner):
+            self._planner.close()
+        if self._worker is not None:
+            self._worker.join(_WIND_DOWN_S)
+
+    def _stop_cameras(self) -> None:
         if self._cameras is not None:
             self._cameras.stop()
             self._cameras = None
 
     def _stop_planning(self) -> None:
-        self.stop_cameras()
+        self._stop_cameras()
         self._feed.clear()
         with self._lock:
             self._active, goal = False, self._goal
@@ -217,7 +239,7 @@ class PlannerNode(LifecycleNode):
         _conclude(handle, result.ending)
         if result.ending is Ending.DEACTIVATED:
             self._running.release()
-        return convert.result_to_msg(result, self._outputs.frame_ids)
+        return convert.result_to_msg(result, self._outputs.frame_ids, self._outputs.model)
 
     def _begin(self, goal: PlanGoal) -> None:
         """Make it the node's goal, ending the one before, and start its thread."""
@@ -302,6 +324,7 @@ class PlannerNode(LifecycleNode):
                 self._feed.states() if self._active else [],
                 self._params.observation_max_age,
                 self._board.watched,
+                self._board.trouble,
             )
         )
 
@@ -311,6 +334,14 @@ class PlannerNode(LifecycleNode):
         # without it an action that awaits its goal would sleep until the executor's next event
         if self.executor is not None:
             self.executor.wake()
+
+    def _note_lost_link(self, error: PlanError) -> None:
+        # without its traceback, whose frames hold pictures
+        why = PlanError(error.code, error.message)
+        self._board.note_link(PlannerStatus.LINK_DISCONNECTED, why=why)
+
+    def _note_server(self, server: ServerInfo) -> None:
+        self._outputs.model = convert.ModelName(server.model, server.model_version)
 
     def _goal_of(self, plan_id: object) -> PlanGoal | None:
         with self._lock:
@@ -373,8 +404,12 @@ def make_remote_planner(params: PlannerParams) -> Planner:
 
 
 def run_node(make_planner: Callable[[PlannerParams], Planner], args: list[str] | None = None) -> None:
-    """Spin one planner node until it is told to stop. SystemExit: parameters or credentials are wrong."""
-    rclpy.init(args=args)
+    """Spin one planner node until it is told to end.
+
+    Raises:
+        SystemExit: 2: parameters or credentials are wrong; 1: a callback failed, its traceback is printed.
+    """
+    rclpy.init(args=args, signal_handler_options=SignalHandlerOptions.NO)
     executor = MultiThreadedExecutor(num_threads=4)
     try:
         node = PlannerNode(make_planner)
@@ -383,12 +418,12 @@ def run_node(make_planner: Callable[[PlannerParams], Planner], args: list[str] |
         rclpy.try_shutdown()
         raise SystemExit(2) from error
     executor.add_node(node)
-    try:
-        executor.spin()
-    except (KeyboardInterrupt, ExternalShutdownException):
-        rclpy.try_shutdown()
-    finally:
-        node.stop_cameras()
+    with spun(executor) as thread:
+        told = wait_until_told_to_end(thread)
+        node.end(executor)
+    rclpy.try_shutdown()
+    if not told:
+        raise SystemExit(1)
 
 
 def main(args: list[str] | None = None) -> None:

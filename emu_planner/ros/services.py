@@ -68,7 +68,7 @@ def tell_plan(
         return response
     view = goal.view()
     response.success = True
-    response.plan = convert.plan_to_msg(view, out.frame_ids)
+    response.plan = convert.plan_to_msg(view, out.frame_ids, out.model)
     if request.include_keyframes:
         response.keyframes = [
             convert.keyframe_to_msg(view, made, out.infos, out.frame_ids)

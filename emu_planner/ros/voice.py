@@ -13,7 +13,7 @@ from rclpy.task import Future
 
 from emu_planner.goal.feed import CameraFeed
 from emu_planner.goal.states import Ending, Feedback, Look, Phase, PlannedStep, PlanView, Result, StepState
-from emu_planner.plan import ErrorCode
+from emu_planner.plan import ErrorCode, PlanError
 from emu_planner.ros import convert
 from emu_planner.ros.outputs import Outputs
 
@@ -40,15 +40,18 @@ class StatusBoard:
         self._outputs: Outputs | None = None
         # the last look at the step that is carried out; None: none is, or it is not watched
         self.watched: Look | None = None
+        # why the link is as it is; None: nothing is wrong, or nobody knows
+        self.trouble: PlanError | None = None
 
     def show_on(self, outputs: Outputs) -> None:
         """Publish there from now on."""
         with self._lock:
             self._outputs = outputs
 
-    def note_link(self, link: int, queue_position: int = 0) -> None:
-        """Keep the link's state, one of PlannerStatus.LINK_*, and the place in the queue."""
+    def note_link(self, link: int, queue_position: int = 0, why: PlanError | None = None) -> None:
+        """Keep the link's state, one of PlannerStatus.LINK_*, the place in the queue, and what is wrong."""
         with self._lock:
+            self.trouble = why
             known = (self._status.link, self._status.queue_position)
             self._status.link, self._status.queue_position = link, queue_position
         if known != (link, queue_position):
@@ -150,8 +153,9 @@ class GoalVoice:
 
     def ended(self, result: Result) -> None:
         """The link as this goal found it, and the action's result."""
-        if result.error in _LINK_OF_ERROR:
-            self._board.note_link(_LINK_OF_ERROR[result.error])
+        if result.error is not None and result.error in _LINK_OF_ERROR:
+            why = PlanError(result.error, result.message)
+            self._board.note_link(_LINK_OF_ERROR[result.error], why=why)
         elif result.ending is Ending.COMPLETE:
             self._board.note_link(PlannerStatus.LINK_READY)
         self._board.watched = None

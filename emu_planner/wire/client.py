@@ -73,6 +73,8 @@ class RemotePlanner:
         self._connect()
         # called when a link breaks that may come back: plan() goes on, and its reader sees no error
         self.link_lost: Callable[[PlanError], None] = _ignore
+        # called at the beginning of each plan(), with what the service says that it is
+        self.greeted: Callable[[ServerInfo], None] = _ignore
         self._conversations: set[Conversation] = set()
 
     def plan(
@@ -90,7 +92,8 @@ class RemotePlanner:
             return
         opening = codec.task_to_open(task, history, self.config.cameras, str(uuid.uuid4()))
         opening.client_wire_minor = WIRE_MINOR
-        info = self._greet(self.config.connect_timeout_s)
+        info = self._info(self.config.connect_timeout_s)
+        self.greeted(info)
         resumable = RESUME in info.capabilities and self.config.resume_patience_s > 0
         if resumable:
             opening.client_capabilities.append(RESUME)
@@ -213,7 +216,7 @@ class RemotePlanner:
             return info
 
 
-def _ignore(_: PlanError) -> None:
+def _ignore(_: object) -> None:
     """Nobody wants to know."""
 
 

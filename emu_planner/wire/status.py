@@ -100,7 +100,10 @@ def error_from_status(
     if code is ErrorCode.SERVER_UNAVAILABLE:
         message = f"the planner service at {target} cannot be reached or went away: {details}"
     if code is ErrorCode.INCOMPATIBLE_SERVER:
-        message = f"{target} is no emu.planner.v1 service of this kind: {details}"
+        message = (
+            f"{target} is no emu.planner.v1 service of this kind: {details}; check the address, or bring "
+            "emu_planner to one version at both ends"
+        )
     wait_ms = values.get(RETRY_AFTER_KEY, "")
     return PlanError(
         code,

@@ -143,7 +143,7 @@ def test_a_page_that_comes_late_sees_the_plan_with_its_pictures(desk: Desk):
     desk.until(lambda s: s.ending)
 
 
-def test_a_node_that_died_is_said_and_comes_back_by_itself(desk: Desk):
+def test_a_node_that_ended_is_said_and_comes_back_by_itself(desk: Desk):
     desk.ask("do it")
     desk.pending()
     stop_process(desk.node)
@@ -154,7 +154,7 @@ def test_a_node_that_died_is_said_and_comes_back_by_itself(desk: Desk):
         desk.robot.hold("Anna")
     assert not desk.robot.snapshot().hold, trouble
     desk.node = desk.rig.start_node("tests.ros.scripted")
-    lost = desk.until(lambda s: not s.trouble and s.ending)
-    assert (lost.ending, "anew" in lost.message) == (Ending.FAILED, True)
+    # it told so before it went
+    assert desk.until(lambda s: not s.trouble and s.ending).ending is Ending.CANCELED
     desk.ask("do it")
     assert desk.pending()

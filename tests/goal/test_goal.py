@@ -272,6 +272,14 @@ def test_the_moment_is_on_each_cameras_own_clock():
     assert 1e9 + 0.02 <= moment["b"].stamp_s < 1e9 + 2.0
 
 
+def test_the_moment_of_a_slow_simulation_is_not_ahead_of_its_pictures():
+    feed = CameraFeed(("a",))
+    for step in range(8):
+        feed.put(picture("a", 5.0 + 0.001 * step))
+        time.sleep(0.1)
+    assert feed.moment()["a"].stamp_s < 5.01
+
+
 def test_a_clock_that_was_set_back_is_later():
     feed = CameraFeed(("a",))
     feed.put(picture("a", 1000.0))

@@ -73,6 +73,16 @@ def test_a_pause_is_no_frozen_picture():
     assert watch.trouble()
 
 
+@pytest.mark.parametrize(("pace", "told"), [(0.1, 0.1), (1.0, 1.0), (20.0, 1.0), (0.0, 0.0)])
+def test_the_pace_of_a_cameras_clock_is_that_of_its_last_pictures(pace: float, told: float):
+    watch = CameraWatch(HealthLimits())
+    watch.see(frame(90, 1000.0), 0.0)
+    assert watch.pace() == 1.0
+    for step in range(50):
+        watch.see(frame(90, 5.0 + pace * 0.1 * step), 1.0 + 0.1 * step)
+    assert watch.pace() == pytest.approx(told)
+
+
 def test_a_clock_that_goes_back_is_counted_and_one_that_wobbles_is_not():
     watch = CameraWatch(HealthLimits())
     for stamp_s in (100.0, 99.9, 100.1, 1.0, 1.1):

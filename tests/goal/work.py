@@ -1,6 +1,8 @@
 """A goal in its thread, with a Listener that remembers."""
 
 import threading
+import time
+from collections.abc import Callable
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -90,7 +92,15 @@ class Diary:
 class Work:
     """A goal in its thread."""
 
-    def __init__(self, planner=None, *, frames: bool = True, limits: GoalLimits = LIMITS, **request):
+    def __init__(
+        self,
+        planner=None,
+        *,
+        frames: bool = True,
+        limits: GoalLimits = LIMITS,
+        now_s: Callable[[], float] = time.monotonic,
+        **request,
+    ):
         self.diary, self.feed = Diary(), CameraFeed(("cam",))
         if frames:
             self.feed.put(picture())
@@ -111,7 +121,7 @@ class Work:
             limits=limits,
             listener=self.diary,
             next_epoch=lambda: next(epochs),
-            now_s=lambda: 100.0,
+            now_s=now_s,
         )
         self.thread = threading.Thread(target=self.goal.run, daemon=True)
         self.thread.start()

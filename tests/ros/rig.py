@@ -18,7 +18,9 @@ from action_msgs.msg import GoalStatus
 from emu_planner_msgs.action import PlanTask
 from emu_planner_msgs.msg import Keyframe, PlannerStatus, Subgoal
 from emu_planner_msgs.srv import ReportOutcome, ReviewSubgoal
+from rcl_interfaces.srv import GetParameters
 from rclpy.action import ActionClient
+from rclpy.client import Client
 from rclpy.context import Context
 from rclpy.executors import ExternalShutdownException, SingleThreadedExecutor
 from rclpy.node import Node
@@ -26,6 +28,7 @@ from sensor_msgs.msg import CompressedImage, Image
 
 from emu_planner.cli.processes import free_domain
 from emu_planner.plan import Frame
+from emu_planner.ros.asking import Question
 from emu_planner.ros.convert import frame_to_image, rgb_to_png
 from emu_planner.ros.outputs import ALL, LATCHED, latched_for
 from emu_planner.ros.spinning import where_it_spins
@@ -95,6 +98,7 @@ class Rig:
         self._executor.add_node(self.node)
         self._thread(self._spin)
         self._client = ActionClient(self.node, PlanTask, "planner/plan_task")
+        self._clients: dict[str, Client] = {}
 
     def close(self) -> None:
         self._stopping.set()
@@ -140,6 +144,16 @@ class Rig:
             ),
             "the planner's services",
         )
+        self.get_known()
+
+    def get_known(self, node: str = "planner") -> None:
+        """Wait until the node knows all that this rig has made so far; see emu_planner/ros/asking.py."""
+        client = self.node.create_client(GetParameters, f"{node}/get_parameters")
+        try:
+            assert client.wait_for_service(timeout_sec=PATIENCE_S), f"no node {node}"
+            until(Question(client, GetParameters.Request()).is_answered, f"an answer of {node}")
+        finally:
+            self.node.destroy_client(client)
 
     def _start(self, *arguments: str) -> "subprocess.Popen[bytes]":
         process = subprocess.Popen([sys.executable, *arguments], env=self._env, cwd=ROOT)
@@ -195,14 +209,16 @@ class Rig:
         return run
 
     def call(self, kind: Any, name: str, **fields: Any) -> Any:
-        """A service's answer."""
-        client = self.node.create_client(kind, name)
-        try:
-            assert client.wait_for_service(timeout_sec=PATIENCE_S), f"no service {name}"
-            future = client.call_async(kind.Request(**fields))
-            return until(lambda: future.done() and future.result(), f"the answer of {name}")
-        finally:
-            self.node.destroy_client(client)
+        """The answer of a service, called NODE/SERVICE."""
+        is_new = name not in self._clients
+        if is_new:
+            self._clients[name] = self.node.create_client(kind, name)
+        client = self._clients[name]
+        assert client.wait_for_service(timeout_sec=PATIENCE_S), f"no service {name}"
+        if is_new:
+            self.get_known(name.rpartition("/")[0])
+        future = client.call_async(kind.Request(**fields))
+        return until(lambda: future.done() and future.result(), f"the answer of {name}")
 
     def report(self, subgoal: Subgoal, outcome: int, detail: str = "", **fields: Any) -> Any:
         place = {"plan_id": subgoal.plan_id, "epoch": subgoal.epoch, "index": subgoal.index, **fields}
@@ -226,8 +242,7 @@ class Rig:
     def listen_keyframes(self) -> "queue.SimpleQueue[Keyframe]":
         heard = self.listen(Keyframe, "planner/keyframes", ALL)
         until(lambda: self.node.count_publishers("/planner/keyframes"), "~/keyframes")
-        # the node's side of the match has no signal in rclpy
-        time.sleep(0.3)
+        self.get_known()
         return heard
 
     def status(self, condition: Callable[[PlannerStatus], bool]) -> PlannerStatus:

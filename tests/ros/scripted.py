@@ -32,6 +32,9 @@ from emu_planner.plan import (
 )
 from tests.fakes import FakePlanner
 
+# what the service says that it plans with
+MODEL, VERSION = "scripted", "1 of 1"
+
 
 @dataclass(frozen=True)
 class ScriptedPlanner:
@@ -95,7 +98,9 @@ if __name__ == "__main__":
         from emu_planner.service.config import ServiceConfig
         from emu_planner.service.server import serve
 
-        serve(ScriptedPlanner, ServiceConfig(address=f"127.0.0.1:{sys.argv[2]}", drain_timeout_s=0.0))
+        named = {"model": MODEL, "model_version": VERSION}
+        address = f"127.0.0.1:{sys.argv[2]}"
+        serve(ScriptedPlanner, ServiceConfig(address=address, drain_timeout_s=0.0, **named))
     else:
         from emu_planner.ros.planner_node import run_node
 

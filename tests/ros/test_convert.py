@@ -2,6 +2,7 @@
 
 import array
 import math
+from dataclasses import replace
 
 import cv2
 import numpy as np
@@ -163,7 +164,7 @@ def planned(**fields) -> tuple[PlanView, PlannedStep]:
 
 def test_subgoal_and_plan_messages():
     plan, made = planned(valid_until_s=20.0, original="shove", detail="well")
-    message = convert.plan_to_msg(plan, {"front": "front_optical"})
+    message = convert.plan_to_msg(plan, {"front": "front_optical"}, convert.ModelName("nano", "abc"))
     (subgoal,) = message.subgoals
     assert subgoal == convert.subgoal_to_msg(plan, made, {"front": "front_optical"})
     assert (subgoal.epoch, subgoal.index, subgoal.state) == (7, 2, Subgoal.STATE_APPROVED)
@@ -175,6 +176,9 @@ def test_subgoal_and_plan_messages():
     )
     assert (subgoal.valid_until.sec, subgoal.confidence) == (20, 0.25)
     assert convert.id_of(message.plan_id) == bytes(range(16))
+    assert (message.model, message.model_version) == ("nano", "abc")
+    not_begun = convert.plan_to_msg(replace(plan, seed=None), {}, convert.ModelName("nano", "abc"))
+    assert (not_begun.model, not_begun.model_version) == ("", "")
 
 
 def test_the_keyframe_message_is_lossless_and_carries_scaled_intrinsics():
@@ -197,13 +201,13 @@ def test_every_ending_and_error_has_its_code():
     codes = set()
     for error in ErrorCode:
         result = Result(Ending.FAILED, plan, 1.5, "words", error)
-        message = convert.result_to_msg(result, {})
+        message = convert.result_to_msg(result, {}, convert.ModelName())
         assert message.error_code == getattr(PlanTask.Result, error.name)
         assert (message.error_msg, message.total_time.sec) == ("words", 1)
         codes.add(message.error_code)
     assert len(codes) == len(ErrorCode)
     for ending in Ending:
-        code = convert.result_to_msg(Result(ending, plan, 0.0), {}).error_code
+        code = convert.result_to_msg(Result(ending, plan, 0.0), {}, convert.ModelName()).error_code
         expected_none = ending in (Ending.COMPLETE, Ending.CANCELED)
         assert (code == PlanTask.Result.NONE) == expected_none
 

@@ -1,4 +1,6 @@
-"""The node's states: goals only while active, and everything again after a round of them."""
+"""The node's states: goals only while active, everything again after a round of them, and an orderly end."""
+
+import signal
 
 import pytest
 
@@ -8,7 +10,8 @@ from emu_planner_msgs.action import PlanTask
 from lifecycle_msgs.msg import State, Transition
 from lifecycle_msgs.srv import ChangeState, GetState
 
-from tests.ros.rig import ABORTED, OK, Rig, running_rig, until
+from emu_planner.wire.client import RemotePlanner
+from tests.ros.rig import ABORTED, OK, Rig, free_port, running_rig, until
 
 pytestmark = pytest.mark.ros
 
@@ -47,3 +50,21 @@ def test_a_round_through_the_states(rig: Rig):
     assert rig.goal("look").result()[0] == OK
     assert change(rig, Transition.TRANSITION_ACTIVE_SHUTDOWN) == State.PRIMARY_STATE_FINALIZED
     assert node.poll() is None
+
+
+def test_a_node_that_is_told_to_end_gives_its_goal_a_result():
+    with running_rig() as rig:
+        port = free_port()
+        rig.start_service(port)
+        rig.start_camera()
+        node = rig.start_node(server=f"127.0.0.1:{port}")
+        run = rig.goal("count slowly")
+        until(lambda: run.saw(PlanTask.Feedback.PHASE_GENERATING_KEYFRAME), "a plan in work")
+        node.send_signal(signal.SIGINT)
+        status, result = run.result()
+        assert (status, result.error_code) == (ABORTED, PlanTask.Result.GOAL_REJECTED)
+        assert "deactivated" in result.error_msg
+        assert node.wait(30.0) == 0
+        # and the service has it from the node, not from a link that breaks: the place is free at once
+        with RemotePlanner(f"127.0.0.1:{port}") as planner:
+            until(lambda: planner.server_info().active_sessions == 0, "the end of the session")

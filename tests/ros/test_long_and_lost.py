@@ -120,6 +120,7 @@ def test_two_robots_on_one_service_see_their_own_cameras():
 def action_of(rig: Rig, namespace: str) -> Any:
     client = ActionClient(rig.node, PlanTask, f"{namespace}/planner/plan_task")
     assert client.wait_for_server(timeout_sec=PATIENCE_S)
+    rig.get_known(f"{namespace}/planner")
     return client
 
 
