@@ -5,13 +5,14 @@ call ended. Limits, sessions and tokens are the service's own. Knows no host.
 """
 
 import asyncio
+import logging
 from collections.abc import AsyncIterable, AsyncIterator, Awaitable, Callable, Iterable
 from typing import Any
 
 import grpc
 from google.protobuf.message import Message
 
-from emu_planner.plan import PlanError, Planner
+from emu_planner.plan import ErrorCode, PlanError, Planner
 from emu_planner.service.access import Access
 from emu_planner.service.config import ServiceConfig
 from emu_planner.service.lasting import UnwrittenError
@@ -20,6 +21,8 @@ from emu_planner.service.slots import RunSlots
 from emu_planner.service.state import ServiceState
 from emu_planner.wire import planner_pb2 as pb
 from emu_planner.wire.status import status_of, trailing_metadata
+
+logger = logging.getLogger(__name__)
 
 Pairs = tuple[tuple[str, str], ...]
 Metadata = Iterable[tuple[str, str]]
@@ -131,8 +134,15 @@ class HostedCall:
         except _AbortedError:
             pass
         except PlanError as error:
-            self.status = (status_of(error), error.message, trailing_metadata(error))
+            self._fail(error)
+        except Exception:
+            # a defect: without this nobody would end the call, and its host wait for ever
+            logger.exception("internal error in a call")
+            self._fail(PlanError(ErrorCode.INTERNAL, "internal error; the service's log says more"))
         await self._responses.put(None)
+
+    def _fail(self, error: PlanError) -> None:
+        self.status = (status_of(error), error.message, trailing_metadata(error))
 
 
 async def _over_the_host(requests: AsyncIterable[pb.PlanRequest]) -> AsyncIterator[pb.PlanRequest]:

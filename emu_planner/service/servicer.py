@@ -191,7 +191,12 @@ class PlannerServicer(planner_pb2_grpc.PlannerServiceServicer):
             await self._abort(context, error)
         except PlanError as error:
             await self._abort(context, error)
-        except UnwrittenError as error:
+        except (_UntakenError, UnwrittenError) as error:
+            untaken = error if isinstance(error, _UntakenError) else error.__cause__
+            if isinstance(untaken, _UntakenError):
+                logger.info("a call ended: %s", untaken)
+                # no code of ours: a broken link, after which a client that can resume does
+                await context.abort(grpc.StatusCode.UNAVAILABLE, str(untaken))
             # as a rule the link broke; if it was the response, this is what its reader hears
             logger.info("a response could not be written: %r", error.__cause__)
             await self._abort(context, PlanError(ErrorCode.INTERNAL, "a response could not be sent"))
@@ -210,6 +215,10 @@ class PlannerServicer(planner_pb2_grpc.PlannerServiceServicer):
         )
 
 
+class _UntakenError(Exception):
+    """The reader of a call takes nothing: for the service its link is broken."""
+
+
 class _Writer:
     """One write at a time: a session's reader and its worker both answer.
 
@@ -223,13 +232,13 @@ class _Writer:
         self._writes: set[asyncio.Task[None]] = set()
 
     async def send(self, response: Message) -> None:
-        """Write one response. TimeoutError: its reader takes nothing."""
+        """Write one response. _UntakenError: its reader takes nothing."""
         write = asyncio.create_task(self._write(response))
         self._writes.add(write)
         write.add_done_callback(self._done)
         done, _ = await asyncio.wait({write}, timeout=self._timeout_s)
         if not done:
-            raise TimeoutError(f"nothing was taken for {self._timeout_s:g} s")
+            raise _UntakenError(f"its client took no response for {self._timeout_s:g} s")
         write.result()
 
     async def _write(self, response: Message) -> None:

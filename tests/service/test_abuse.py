@@ -18,6 +18,7 @@ from emu_planner.service.config import ServiceConfig
 from emu_planner.service.server import running_service
 from emu_planner.wire import codec, planner_pb2_grpc
 from emu_planner.wire import planner_pb2 as pb
+from emu_planner.wire.link import is_broken
 from emu_planner.wire.status import CODE_KEY
 from tests.fakes import FakePlanner, fake_observation
 from tests.service.calls import PNG, Call, opening, status_of
@@ -51,14 +52,14 @@ def plain_picture(name: str) -> pb.Frame:
 class Gallery:
     """A planner of many large pictures, as fast as it can."""
 
-    def __init__(self) -> None:
-        self.made, self.ended = 0, threading.Event()
+    def __init__(self, pictures: int = 200) -> None:
+        self.pictures, self.made, self.ended = pictures, 0, threading.Event()
 
     def plan(self, task, frames, history=(), *, stop=None):
         rgb = np.random.default_rng(0).integers(0, 256, (512, 512, 3), dtype=np.uint8)
         try:
             yield PlanStarted(frames.newest(5.0).seq, 0, 0.0)
-            for index in range(200):
+            for index in range(self.pictures):
                 if stop.requested:
                     break
                 self.made += 1
@@ -92,12 +93,51 @@ def test_a_plan_is_only_so_far_ahead_of_a_client_that_does_not_read():
 
 @pytest.mark.parametrize("capabilities", [(), ("resume",)], ids=["one call", "can resume"])
 def test_the_session_of_a_client_that_takes_nothing_ends(capabilities):
-    limits = {"unread_bytes": 4_000_000, "write_timeout_s": 0.2, "resume_window_s": 0.2}
+    limits = {"unread_bytes": 4_000_000, "write_timeout_s": 0.5, "resume_window_s": 0.2}
     with running_service(Gallery, config_of(**limits)) as target:
         channel, _ = unread(target, capabilities)
-        wait_until(lambda: active(target) == 1)
         wait_until(lambda: active(target) == 0)
         channel.close()
+
+
+def test_who_took_nothing_for_a_while_hears_of_a_broken_link_and_comes_back(caplog):
+    with (
+        caplog.at_level(logging.INFO, "emu_planner"),
+        # less than is kept for a client that is away
+        running_service(lambda: Gallery(20), config_of(write_timeout_s=0.5)) as target,
+    ):
+        channel, call = unread(target, ("resume",))
+        wait_until(lambda: any("the link is gone" in line for line in caplog.messages))
+        heard, error = broken(call.responses)
+        assert is_broken(error)
+        assert "took no response" in error.details()
+        back = pb.OpenSession(session_id="a-session", resume=pb.ResumePoint(last_response_seq=heard[-1].seq))
+        again = Call(channel).send(open=back)
+        assert again.until("plan_complete")[0].opened.resumed
+        again.close()
+        channel.close()
+
+
+def test_a_call_of_given_pictures_that_nobody_reads_ends_without_a_defect(caplog):
+    with (
+        caplog.at_level(logging.INFO, "emu_planner"),
+        running_service(Gallery, config_of(unread_bytes=2**30, write_timeout_s=0.5)) as target,
+        grpc.insecure_channel(target, options=ALONE) as channel,
+    ):
+        request = pb.GeneratePlanRequest(session=opening(), observations=[SEEN])
+        call = planner_pb2_grpc.PlannerServiceStub(channel).GeneratePlan(request, timeout=60)
+        next(call)
+        wait_until(lambda: active(target) == 0)
+        assert "took no response" in broken(call)[1].details()
+    assert not [line for line in caplog.messages if "internal error" in line]
+
+
+def broken(responses) -> tuple[list, grpc.RpcError]:
+    """What comes before the end of a call that nobody read from, and how it ends."""
+    heard: list = []
+    with pytest.raises(grpc.RpcError) as raised:
+        heard.extend(responses)  # keeps what came before the error
+    return heard, raised.value
 
 
 def test_pictures_of_a_message_are_limited_together():

@@ -123,6 +123,20 @@ def test_a_caller_that_reads_nothing_is_not_read_ahead_for():
     assert asyncio.run(go()) == 1
 
 
+def test_a_defect_ends_its_call_with_words():
+    def admit(metadata) -> None:
+        raise RuntimeError("a defect")
+
+    async def handle(call: HostedCall) -> None:
+        raise AssertionError("admit comes first")
+
+    call = HostedCall(handle, (), admit)
+    assert asyncio.run(asyncio.wait_for(whole(call), 30)) == []
+    assert call.status is not None
+    assert call.status[0] is grpc.StatusCode.INTERNAL
+    assert "log" in call.status[1]
+
+
 def test_what_cannot_be_is_a_status_with_what_a_client_of_ours_looks_for():
     async def go() -> tuple[HostedCall, HostedCall]:
         service = HostedService(FakePlanner(), ServiceConfig(max_sessions=1, retry_after_s=3.0))
