@@ -74,6 +74,8 @@ def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[str, Pat
     why = "Ray Serve is not installed: pip install -r requirements/ray_serve.txt"
     serve = pytest.importorskip("ray.serve", reason=why)
     ray = pytest.importorskip("ray")
+    # of the extra `serve`; with Ray alone ray.serve can be imported too
+    pytest.importorskip("mmh3", reason=why)
     folder, port = tmp_path_factory.mktemp("replicas"), free_port()
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
     ray.init("local", num_cpus=2, include_dashboard=False, log_to_driver=False, logging_level="ERROR")

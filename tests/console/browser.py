@@ -18,7 +18,7 @@ import pytest
 from emu_planner.wire.client import RemotePlanner
 
 ROOT = Path(__file__).parents[2]
-PATIENCE_MS = 15_000
+PATIENCE_MS = 30_000
 _FLAGS = [
     "--no-sandbox",
     "--disable-gpu",
