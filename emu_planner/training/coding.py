@@ -18,7 +18,7 @@ import numpy as np
 
 from emu_planner.model.checkpoint import load_vision_tokenizer
 from emu_planner.training.episodes import encode_frames
-from emu_planner.training.stream import code_shard, codes_path
+from emu_planner.training.stream import code_shard, codes_path, keep_codes
 from sim.lessons.data import open_reader
 
 _POLL_S = 0.5
@@ -80,7 +80,7 @@ def code(data: Path, tokenizer: Path, codes: Path, device: str, part: int, parts
             if records := reader.records(name):
                 code_shard(reader, records, encode, codes)
             else:
-                np.save(codes_path(codes, name), np.zeros((0, 0, 0), np.uint16))
+                keep_codes(codes_path(codes, name), np.zeros((0, 0, 0), np.uint16))
         if finished:
             return
         time.sleep(0.0 if fresh else _POLL_S)

@@ -7,6 +7,7 @@ loss.
 """
 
 import threading
+import uuid
 import zlib
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Sequence
@@ -167,11 +168,17 @@ def code_shard(
 ) -> NDArray[np.uint16]:
     """Code all pictures of a shard's records and keep the codes [N, h, w]: the file is whole or not there."""
     codes = encode(load_frames(reader, records))
-    path = codes_path(folder, records[0].shard)
-    part = path.with_suffix(".part.npy")
-    np.save(part, codes)
-    part.replace(path)
+    keep_codes(codes_path(folder, records[0].shard), codes)
     return codes
+
+
+def keep_codes(path: Path, codes: NDArray[np.uint16]) -> None:
+    """Write codes [N, h, w]: whole or not at all, also where others write the same file meanwhile."""
+    # a name of one's own: two that share one take it from under each other
+    part = path.with_name(f"{path.stem}-{uuid.uuid4().hex}.part")
+    with part.open("wb") as file:
+        np.save(file, codes)
+    part.replace(path)
 
 
 def is_held_out(seed: int) -> bool:

@@ -270,7 +270,7 @@ def test_false_alarms_do_no_harm():
     with (
         running_service(lambda: planner) as target,
         CuttingProxy(target) as proxy,
-        client(proxy, ping_after_s=0.001) as hasty,
+        client(proxy, ping_after_s=0.0003) as hasty,
         client(proxy) as calm,
     ):
         hasty.link_lost = losses.append
