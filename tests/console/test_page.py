@@ -162,24 +162,15 @@ def test_a_lost_console_is_said_in_big_letters_and_comes_back_by_itself(browser,
     page.context.close()
 
 
-def open_recorded(page, task: str) -> None:
-    """Open the first session of a task. A list is of the moment of its page: look again until it is there."""
-    link = page.locator(f"a.session:has-text('{task}')").last
-    for _ in range(15):
-        page.wait_for_timeout(1000)
-        if link.count():
-            break
-        page.reload()
-    link.click()
-
-
 @pytest.mark.xfail(
-    reason="on a slow machine the session is often not found in the list; why is not known", strict=False
+    reason="on a busy machine the list was sometimes not drawn in 30 s; why is not known", strict=False
 )
 def test_history_shows_again_what_was_seen(browser, robot):
     page = open_page(browser, robot.url + "history")
-    open_recorded(page, TASK)
+    page.click(f"a.session:has-text('{TASK}') >> nth=-1")
     page.wait_for_selector("#place")
+    # before that, what is done to the page reaches nobody
+    page.wait_for_function("() => window.socket?.connected")
     page.keyboard.press("n")
     length = float(page.get_attribute("#place", "max"))
     page.evaluate(
